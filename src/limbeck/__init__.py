@@ -1,0 +1,1 @@
+"""Limbeck: knowledge distillation on PyTorch, with the proof that the teaching helped."""

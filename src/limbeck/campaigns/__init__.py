@@ -1,0 +1,1 @@
+"""Floor 6. Many runs with one question: seeds, controls, chosen settings."""

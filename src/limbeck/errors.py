@@ -1,0 +1,66 @@
+"""Everything that Limbeck raises for its users.
+
+LimbeckError                    one clear sentence: what was wrong, where, what to do
+ x ArgumentError                an argument of a function is out of its range or of the wrong shape (also a ValueError)
+ x SpecificationError           a specification, a flag, a reference or a file cannot be understood
+   - NotImportable              another process or a resume would need a name, and there is none (a lambda, a closure)
+ x DataError                    a dataset, a column, a split or its labels are not what was asked for
+ x MismatchError                teacher, student and data disagree: classes, their order, heads, features
+ x ObjectiveError               a named term of the objective cannot be computed
+   - NonFiniteLoss              a term became NaN or infinite: names the term, the step and the row ids
+ x RunError                     a run's directory is occupied, incomplete or damaged
+   - ResumeError                checkpoint and specification disagree
+ x MissingExtra                 an optional dependency is absent: names the `pip install`
+ x Interrupted                  Ctrl-C: the state is saved; says how to go on
+"""
+
+
+class LimbeckError(Exception):
+    """Base of all errors that a user can mend; its text is one complete sentence."""
+
+
+class ArgumentError(LimbeckError, ValueError):
+    """An argument is out of its range or has the wrong shape."""
+
+
+class SpecificationError(LimbeckError):
+    """A specification, a flag, a reference or a file cannot be understood."""
+
+
+class NotImportable(SpecificationError):
+    """An object has no importable name, where another process or a resume needs one."""
+
+
+class DataError(LimbeckError):
+    """A dataset, a column, a split or its labels are not what was asked for."""
+
+
+class MismatchError(LimbeckError):
+    """Teacher, student and data disagree."""
+
+
+class ObjectiveError(LimbeckError):
+    """A named term of the objective cannot be computed."""
+
+
+class NonFiniteLoss(ObjectiveError):
+    """A term of the loss became NaN or infinite."""
+
+
+class RunError(LimbeckError):
+    """A run's directory is occupied, incomplete or damaged."""
+
+
+class ResumeError(RunError):
+    """A checkpoint and the specification that wants to resume from it disagree."""
+
+
+class MissingExtra(LimbeckError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra that is not installed. Run: pip install 'limbeck[{extra}]'.")
+
+
+class Interrupted(LimbeckError):
+    """Training was stopped by Ctrl-C after its state was saved."""

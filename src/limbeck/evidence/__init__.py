@@ -1,0 +1,1 @@
+"""Floor 5. Facts from records: statistics and comparisons; trains nothing."""

@@ -1,0 +1,1 @@
+"""Floor 7. A page from facts; it computes nothing."""
