@@ -1,0 +1,191 @@
+"""From a transfer set to batches that every model of a run can read.
+
+Shape legend, this file:  N rows of the set, B rows of a batch.
+"""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from limbeck.data.order import epoch_order, private_generator, share
+from limbeck.errors import ArgumentError, DataError
+from limbeck.types import Batch, Columns, ModelInput, Prepare, TransferSet
+
+
+@final
+class Loader:
+    """Batches of a transfer set, shuffled by seed and epoch, or in order.
+
+    A batch is a function of the rows, the seed, the epoch and the step alone: neither torch's global generator nor the
+    number of workers has a say, and skipping the first steps skips their reading. A `prepare` must therefore be
+    deterministic.
+    """
+
+    def __init__(self, rows: TransferSet, prepares: Sequence[Prepare], *, batch_size: int, workers: int = 0) -> None:
+        """Check the arguments; nothing is read yet.
+
+        Args:
+            rows: What to read.
+            prepares: The models' own; equal ones are called once a batch, and their input is shared.
+            batch_size: Rows of a global batch, over all ranks.
+            workers: Processes that read and prepare ahead; 0 reads in this process, which is faster for rows in memory.
+
+        Raises:
+            ArgumentError: `batch_size` or `workers` is out of range, or a `prepare` cannot be called or hashed.
+        """
+        _check_whole("Loader", "batch_size", batch_size, 1)
+        _check_whole("Loader", "workers", workers, 0)
+        self._rows = rows
+        self._prepares = _distinct(prepares)
+        self._batch_size = batch_size
+        self._workers = workers
+        self._reader = _Reader(rows, self._prepares)
+
+    @property
+    def rows(self) -> TransferSet:
+        """What is read."""
+        return self._rows
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a global batch, over all ranks; the last of an epoch may have fewer."""
+        return self._batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch: N / batch_size, rounded up."""
+        return -(-len(self._rows) // self._batch_size)
+
+    def epoch(self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+        """Yield this rank's part of every batch of an epoch, shuffled, from the step `start` on.
+
+        All ranks see the same number of batches, and each row of a global batch goes to one of them. A part without
+        rows (the last batch may be smaller than `ranks`) is a batch of 0 rows whose inputs have their usual shapes.
+
+        Raises:
+            ArgumentError: `start` lies outside [0, steps_per_epoch], or `rank` outside [0, ranks).
+            DataError: While iterating: rows cannot be read, or a `prepare` failed.
+        """
+        if not 0 <= start <= self.steps_per_epoch:
+            raise ArgumentError(f"Loader: start must lie in [0, {self.steps_per_epoch}], steps. Got {start}.")
+        share(torch.arange(0), rank, ranks)  # refuses a wrong rank now, not at the first batch
+        order = epoch_order(len(self._rows), seed, epoch)[start * self._batch_size :]
+        return self._batches(order, self._batch_size, rank, ranks)
+
+    def sequential(self, positions: Tensor | None = None, *, batch_size: int | None = None) -> Iterator[Batch]:
+        """Yield all rows, or those at the positions (M,) int64, in order; evaluation may take larger batches.
+
+        Raises:
+            ArgumentError: `batch_size` is no positive whole number.
+            DataError: While iterating: rows cannot be read, or a `prepare` failed.
+        """
+        size = self._batch_size if batch_size is None else batch_size
+        _check_whole("Loader", "batch_size", size, 1)
+        return self._batches(torch.arange(len(self._rows)) if positions is None else positions, size, 0, 1)
+
+    def _batches(self, order: Tensor, size: int, rank: int, ranks: int) -> Iterator[Batch]:
+        parts = (share(order[first : first + size], rank, ranks) for first in range(0, len(order), size))
+        if not self._workers:
+            return map(self._reader.read, parts)
+        return self._from_workers(list(parts))
+
+    def _from_workers(self, parts: list[Tensor]) -> Iterator[Batch]:
+        # A private generator: the loader would otherwise draw its workers' seeds from torch's global one.
+        loader: DataLoader[Any] = DataLoader(
+            self._reader,
+            batch_size=None,
+            sampler=parts,
+            num_workers=self._workers,
+            collate_fn=_unchanged,
+            generator=private_generator(0, "workers"),
+        )
+        for answer in loader:
+            if isinstance(answer, _Failure):
+                raise DataError(answer.sentence) from RuntimeError(f"in a worker process:\n{answer.trace}")
+            inputs, labels, ids = answer
+            # A worker's copies of the prepares are other objects: its inputs come by place and get our keys here.
+            yield Batch(dict(zip(self._prepares, inputs, strict=True)), labels, ids)
+
+
+class _Failure(NamedTuple):
+    """An error in a worker, as text: the loader of torch would wrap the sentence in a traceback."""
+
+    sentence: str
+    trace: str
+
+
+class _Reader(Dataset[Any]):
+    """Positions -> what models read; in this process or, as a map-style dataset of batches, in a worker."""
+
+    def __init__(self, rows: TransferSet, prepares: tuple[Prepare, ...]) -> None:
+        self._rows = rows
+        self._prepares = prepares
+
+    def read(self, positions: Tensor) -> Batch:
+        if not len(positions):
+            return self._empty()
+        rows = self._rows.rows(positions)
+        columns, ids = rows.columns, rows.ids
+        inputs = {prepare: _prepared(prepare, columns, ids) for prepare in self._prepares}
+        return Batch(inputs, rows.labels, ids)
+
+    def __getitem__(self, positions: Tensor) -> tuple[tuple[ModelInput, ...], Tensor | None, Tensor] | _Failure:
+        try:
+            batch = self.read(positions)
+        except DataError as error:
+            return _Failure(str(error), "".join(traceback.format_exception(error)))
+        return tuple(batch.inputs.values()), batch.labels, batch.ids
+
+    def _empty(self) -> Batch:
+        """Cut one prepared row down to none: no tokenizer or padding need know what a batch without rows is."""
+        batch = self.read(torch.zeros(1, dtype=torch.int64))
+        inputs = {prepare: _no_rows(value) for prepare, value in batch.inputs.items()}
+        return Batch(inputs, None if batch.labels is None else batch.labels[:0], batch.ids[:0])
+
+
+def _prepared(prepare: Prepare, columns: Columns, ids: Tensor) -> ModelInput:
+    try:
+        return prepare(columns)
+    except Exception as error:
+        name = getattr(prepare, "__qualname__", type(prepare).__name__)
+        first = ", ".join(map(str, ids[:3].tolist())) + (", …" if len(ids) > 3 else "")
+        raise DataError(
+            f"The prepare {name!r} failed on a batch of {len(ids)} rows (ids {first}): {type(error).__name__}: {error}"
+        ) from error
+
+
+def _no_rows(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value[:0] if value.dim() else value
+    if isinstance(value, dict):
+        return {key: _no_rows(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_no_rows(item) for item in value)
+    return value[:0] if isinstance(value, list) else value
+
+
+def _distinct(prepares: Sequence[Prepare]) -> tuple[Prepare, ...]:
+    for prepare in prepares:
+        if not callable(prepare):
+            raise ArgumentError(f"Loader: a prepare must be a function of columns. Got {type(prepare).__name__}.")
+        try:
+            hash(prepare)
+        except TypeError as error:
+            raise ArgumentError(
+                f"Loader: a prepare must be hashable, because inputs are filed under it. Got {type(prepare).__name__}; "
+                "make its class a frozen dataclass or leave `__eq__` alone."
+            ) from error
+    return tuple(dict.fromkeys(prepares))
+
+
+def _check_whole(caller: str, name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ArgumentError(f"{caller}: {name} must be a whole number from {least} up. Got {value!r}.")
+
+
+def _unchanged(answer: Any) -> Any:
+    return answer

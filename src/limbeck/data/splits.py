@@ -1,0 +1,133 @@
+"""Training, validation and test rows, and drawing some of them fairly.
+
+Shape legend, this file:  N rows, K classes that occur.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from limbeck.data.order import private_generator
+from limbeck.errors import ArgumentError, DataError
+from limbeck.types import TransferSet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Splits:
+    """The rows to learn from, to choose by and to be judged on."""
+
+    train: TransferSet
+    """What the student learns from: the transfer set."""
+    validation: TransferSet | None = None
+    """What checkpoints and hyper-parameters are chosen by; None keeps the last checkpoint."""
+    test: TransferSet | None = None
+    """What is scored once, at the end."""
+
+    def __post_init__(self) -> None:
+        for name, other in (("validation", self.validation), ("test", self.test)):
+            if other is not None:
+                _check_same_classes(name, other, self.train)
+
+
+def _check_same_classes(name: str, other: TransferSet, train: TransferSet) -> None:
+    if other.head != train.head:
+        raise DataError(f"Splits: train has a {train.head} head and {name} a {other.head} head; they must agree.")
+    if other.classes is None or train.classes is None or other.classes == train.classes:
+        return
+    if len(other.classes) != len(train.classes):
+        difference = f"train has {len(train.classes)} classes and {name} has {len(other.classes)}"
+    else:
+        first = next(pair for pair in zip(train.classes, other.classes, strict=True) if pair[0] != pair[1])
+        difference = f"where train has class {first[0]!r}, {name} has {first[1]!r}"
+    raise DataError(f"Splits: {difference}; give every split the same `classes`, in the same order.")
+
+
+def hold_out(train: TransferSet, fraction: float, seed: int) -> tuple[TransferSet, TransferSet]:
+    """Split rows into a larger part to train on and a smaller part to validate on: (train, validation).
+
+    Rows with one class each are drawn class by class: every class with two rows or more keeps at least one on either
+    side, which may hold out more than `fraction` where classes are small, and a class with a single row stays in
+    training. Unlabelled and multi-label rows are drawn plainly. Both parts keep the rows' ids and order. The same rows,
+    fraction and seed give the same split in every process.
+
+    Raises:
+        ArgumentError: `fraction` does not lie strictly between 0 and 1.
+        DataError: There is no row to spare for one of the two sides.
+    """
+    if not 0 < fraction < 1:
+        raise ArgumentError(f"hold_out: fraction must lie strictly between 0 and 1. Got {fraction}.")
+    count = len(train)
+    if count < 2:
+        raise DataError(f"hold_out: a split needs at least two rows. Got {count}.")
+    groups = _groups(train.labels, count)
+    sizes = torch.tensor([len(group) for group in groups])
+    wanted = min(max(round(fraction * count), 1), count - 1)
+    numbers = _apportioned(sizes, wanted, low=(sizes > 1).long(), high=sizes - 1)
+    if not int(numbers.sum()):
+        raise DataError(
+            f"hold_out: each of the {count} classes has a single row, and a class's only row is not held out; "
+            "add rows, or make the splits by hand."
+        )
+    held = torch.zeros(count, dtype=torch.bool)
+    held[_drawn(groups, numbers, seed, "hold_out")] = True
+    return train.subset((~held).nonzero().flatten()), train.subset(held.nonzero().flatten())
+
+
+def stratified_sample(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Return `count` positions with each class in proportion, ascending: (N,) int64 labels -> (count,) int64.
+
+    Every class gets at least one row where `count` allows it. Multi-hot labels, (N, C), are drawn plainly. The same
+    labels, count and seed give the same positions in every process.
+
+    Raises:
+        ArgumentError: `count` lies outside [1, N].
+    """
+    total = len(labels)
+    if not 1 <= count <= total:
+        raise ArgumentError(f"stratified_sample: count must lie in [1, {total}], the number of rows. Got {count}.")
+    groups = _groups(labels, total)
+    sizes = torch.tensor([len(group) for group in groups])
+    low = torch.full_like(sizes, int(count >= len(groups)))
+    return _drawn(groups, _apportioned(sizes, count, low=low, high=sizes), seed, "stratified_sample")
+
+
+def _groups(labels: Tensor | None, count: int) -> list[Tensor]:
+    """Return the positions of each class that occurs, in class order; one group of all rows without single classes."""
+    if labels is None or labels.dim() != 1:
+        return [torch.arange(count)]
+    by_class = labels.argsort(stable=True)
+    ends = labels.bincount().cumsum(0).tolist()
+    groups = (by_class[start:end] for start, end in pairwise([0, *ends]))
+    return [group for group in groups if len(group)]
+
+
+def _apportioned(sizes_K: Tensor, total: int, *, low: Tensor, high: Tensor) -> Tensor:
+    """Deal `total` to groups in proportion to their sizes by largest remainders, each within its bounds.  (K,) -> (K,).
+
+    The sum is `total` unless the bounds forbid it.
+    """
+    quota = sizes_K.double() * (total / int(sizes_K.sum()))
+    numbers = quota.floor().long().clamp(low, high)
+    missing = total - int(numbers.sum())
+    while missing:
+        step = 1 if missing > 0 else -1
+        movable = numbers < high if step > 0 else numbers > low
+        owed = ((quota - numbers) * step).masked_fill(~movable, -torch.inf)
+        # Stable, so that ties go to the lower class on every machine.
+        chosen = owed.argsort(descending=True, stable=True)[: min(abs(missing), int(movable.sum()))]
+        if not len(chosen):
+            break
+        numbers[chosen] += step
+        missing = total - int(numbers.sum())
+    return numbers
+
+
+def _drawn(groups: list[Tensor], numbers: Tensor, seed: int, purpose: str) -> Tensor:
+    generator = private_generator(seed, purpose)
+    drawn = [
+        group[torch.randperm(len(group), generator=generator)[:number]]
+        for group, number in zip(groups, numbers.tolist(), strict=True)
+    ]
+    return torch.cat(drawn).sort().values
