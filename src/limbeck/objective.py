@@ -1,0 +1,271 @@
+"""Floor 2. What the student is asked to do: named, weighted terms -> one loss.
+
+    0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()
+
+A term gives one value per row, in nats; the objective sums them over the rows, weighted, and leaves the division to
+whoever knows the count of the whole window (accumulated micro-batches, ranks): sums and counts, divided once.
+
+Shape legend, this file:  B rows of a batch, C classes or labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, final
+
+from torch import Tensor
+
+from limbeck._checks import check_fraction, check_positive, check_weights
+from limbeck.errors import LimbeckError, ObjectiveError
+from limbeck.functional.divergences import forward_kl
+from limbeck.functional.labels import binary_cross_entropy, cross_entropy, smoothed_cross_entropy
+from limbeck.functional.matching import logit_matching
+from limbeck.models import CallModel, knowledge_of
+from limbeck.schedules import Schedule, value_at
+from limbeck.types import Batch, Head, Knowledge, Prepare
+
+
+class Divergence(Protocol):
+    """A divergence of the core: logits (..., C) of student and teacher -> (...), in nats, at a temperature."""
+
+    def __call__(self, student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+        """Return one value for each distribution."""
+
+
+class _Algebra:
+    """`weight * term` and `term + term`, for terms and objectives alike."""
+
+    def as_parts(self) -> "tuple[Weighted, ...]":
+        raise NotImplementedError
+
+    def __rmul__(self, weight: "float | Schedule") -> "Objective":
+        return Objective(tuple(part.scaled(weight) for part in self.as_parts()))
+
+    def __add__(self, other: "_Algebra") -> "Objective":
+        if not isinstance(other, _Algebra):
+            return NotImplemented
+        return Objective(self.as_parts() + other.as_parts())
+
+
+class Term(_Algebra):
+    """One thing asked of the student. Subclasses are frozen records with a `name` and a `__call__`."""
+
+    needs_teacher: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    name: str
+
+    def as_parts(self) -> "tuple[Weighted, ...]":
+        """Return the term as the only part of an objective, with weight 1."""
+        return (Weighted(1.0, self),)
+
+    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+        """One value per row, (B,), not reduced, differentiable in the student's logits."""
+        raise NotImplementedError
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoftTargets(Term):
+    """T² · D(teacher, student) at temperature T: with the default divergence `hinton_kd`, always scaled.
+
+    Every divergence of the core has gradients that fall like 1/T², so the factor serves them all (Hinton et al. 2015,
+    section 2). For a sigmoid head, the sum over the labels of the divergence between two yes/no distributions.
+
+    Raises: ArgumentError for a temperature that is not positive and finite.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+
+    temperature: float | Schedule = 4.0
+    """Softmax temperature of both models, > 0, dimensionless; or a schedule of the optimiser's step."""
+    divergence: Divergence = forward_kl
+    """Any divergence of `limbeck.functional`, or a `partial` of one."""
+    name: str = "soft"
+    """The name under which it is logged and overridden."""
+
+    def __post_init__(self) -> None:
+        check_positive("SoftTargets", temperature=value_at(self.temperature, 0))
+
+    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+        """T² · divergence per row, (B,), in nats."""
+        temperature = value_at(self.temperature, step)
+        student_logits = student.at(temperature).as_categorical()
+        teacher_logits = _known(teacher).at(temperature).as_categorical()
+        value = self.divergence(student_logits, teacher_logits, temperature=temperature)
+        return temperature**2 * _per_row(value)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class HardLabels(Term):
+    """Cross-entropy with the labels at T = 1; for a sigmoid head, summed over the labels.
+
+    Raises: ArgumentError for a smoothing outside [0, 1].
+    """
+
+    needs_labels: ClassVar[bool] = True
+
+    smoothing: float = 0.0
+    """Share of a label's mass spread evenly over all classes (over yes and no, for a sigmoid head), in [0, 1]."""
+    name: str = "hard"
+    """The name under which it is logged and overridden."""
+
+    def __post_init__(self) -> None:
+        check_fraction("HardLabels", smoothing=self.smoothing)
+
+    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+        """Cross-entropy per row, (B,), in nats."""
+        if labels is None:
+            raise ObjectiveError("the rows have no labels")
+        answer = student.at(1.0)
+        if answer.head == "sigmoid":
+            return binary_cross_entropy(answer.logits, labels * (1 - self.smoothing) + self.smoothing / 2)
+        if self.smoothing:
+            return smoothed_cross_entropy(answer.logits, labels, smoothing=self.smoothing)
+        return cross_entropy(answer.logits, labels)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LogitMatching(Term):
+    """Half the mean squared difference of the centred logits: the limit of `SoftTargets` as T grows (Caruana).
+
+    An arithmetic ensemble has logits only at a temperature: those at T = 1 are matched, the logs of its probabilities.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+
+    name: str = "logits"
+    """The name under which it is logged and overridden."""
+
+    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+        """Half the mean squared difference per row, (B,)."""
+        student_logits = student.at(1.0).as_categorical()
+        return _per_row(logit_matching(student_logits, _known(teacher).at(1.0).as_categorical()))
+
+
+def _per_row(values: Tensor) -> Tensor:
+    """(B,) as it is; (B, C) of a sigmoid head summed over its labels."""
+    return values if values.ndim == 1 else values.flatten(1).sum(-1)
+
+
+def _known(teacher: Knowledge | None) -> Knowledge:
+    if teacher is None:
+        raise ObjectiveError("there is no teacher")
+    return teacher
+
+
+class Weighted(NamedTuple):
+    """A term and its weight: a number, or a schedule of the optimiser's step."""
+
+    weight: float | Schedule
+    term: Term
+
+    def scaled(self, factor: float | Schedule) -> "Weighted":
+        """Multiply the weight; at most one of the two may be a schedule."""
+        if not callable(factor) and not callable(self.weight):
+            return Weighted(float(factor) * self.weight, self.term)
+        if factor == 1.0 or self.weight == 1.0:
+            return Weighted(self.weight if factor == 1.0 else factor, self.term)
+        raise ObjectiveError(f"Term {self.term.name!r} has a schedule for its weight and cannot be scaled once more.")
+
+
+class ObjectiveValue(NamedTuple):
+    """What an objective says of one batch."""
+
+    total: Tensor
+    """Scalar, differentiable: the weighted sum over terms and rows; divide by the count of rows of the whole window."""
+    values: Mapping[str, Tensor]
+    """Each term's value per row, (B,), unweighted and differentiable."""
+    sums: Mapping[str, Tensor]
+    """Each term's sum over the rows, unweighted and detached: what gets logged."""
+
+
+@final
+@dataclass(frozen=True)
+class Objective(_Algebra):
+    """Named, weighted terms. Written as a sum: `0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()`.
+
+    Raises: ArgumentError for weights that are negative, not finite or all zero; ObjectiveError for two terms of one
+    name or for something that is no term.
+    """
+
+    parts: tuple[Weighted, ...]
+    """The terms with their weights, in the order written."""
+
+    def __post_init__(self) -> None:
+        names = [part.term.name for part in self.parts]
+        for name in names:
+            if names.count(name) > 1:
+                raise ObjectiveError(f"Objective: two terms are named {name!r}; give one of them another name=….")
+        check_weights("Objective", [value_at(part.weight, 0) for part in self.parts], len(self.parts))
+
+    def as_parts(self) -> tuple[Weighted, ...]:
+        """Return the weighted terms."""
+        return self.parts
+
+    @property
+    def terms(self) -> Mapping[str, Weighted]:
+        """The weighted terms by name."""
+        return {part.term.name: part for part in self.parts}
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any term with weight compares with a teacher."""
+        return any(part.term.needs_teacher for part in self.parts)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether any term reads labels."""
+        return any(part.term.needs_labels for part in self.parts)
+
+    def __call__(
+        self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int
+    ) -> ObjectiveValue:
+        """Evaluate all terms on one batch. Raises: ObjectiveError that names the term that failed."""
+        values: dict[str, Tensor] = {}
+        sums: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for weight, term in self.parts:
+            try:
+                value = term(student, teacher, labels, step)
+            except LimbeckError as error:
+                raise ObjectiveError(f"Term {term.name!r} cannot be computed: {error}") from error
+            summed = value.sum()
+            values[term.name], sums[term.name] = value, summed.detach()
+            weighted = value_at(weight, step) * summed
+            total = weighted if total is None else total + weighted
+        assert total is not None  # check_weights refuses an empty objective
+        return ObjectiveValue(total, values, sums)
+
+    def weighted(self, means: Mapping[str, float], step: int) -> float:
+        """Return the weighted sum of the terms' means at a step: the loss per row, for the record."""
+        return sum(value_at(part.weight, step) * means[part.term.name] for part in self.parts)
+
+    def replaced(self, name: str, **changes: Any) -> Self:
+        """Return the objective with fields of one term changed; `weight` is one of them."""
+        if name not in self.terms:
+            raise ObjectiveError(f"The objective has no term {name!r}; it has: {', '.join(self.terms)}.")
+        weight, term = self.terms[name]
+        weight = changes.pop("weight", weight)
+        changed = Weighted(weight, replace(term, **changes))  # type: ignore[type-var]
+        return type(self)(tuple(changed if part.term.name == name else part for part in self.parts))
+
+
+@final
+@dataclass(frozen=True)
+class Loss:
+    """The pure heart of training: `loss(call_student, batch, knowledge, step)`.
+
+    The loop passes the prepared module, so that DDP and FSDP hooks fire; a stack of students passes a
+    `functional_call` under `vmap`; a probe passes the unwrapped module.
+    """
+
+    objective: Objective
+    prepare: Prepare
+    """The student's `prepare`, whose output is read from the batch."""
+    head: Head = "softmax"
+
+    def __call__(self, call_student: CallModel, batch: Batch, knowledge: Knowledge | None, step: int) -> ObjectiveValue:
+        """Call the student on its input and evaluate the objective at the optimiser's `step`."""
+        student = knowledge_of(call_student, batch.inputs[self.prepare], self.head)
+        return self.objective(student, knowledge, batch.labels, step)

@@ -1,0 +1,148 @@
+"""Floor 1. Naming Python objects so that another process, or a later day, finds them again.
+
+A reference is `module:qualname` or `file.py:qualname`. What has none (a lambda, a closure, a live object) is refused
+where a name is needed, and described where a record is enough.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from limbeck.errors import NotImportable, SpecificationError
+
+_FILE_MODULES = "_limbeck_file_"
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a Python file by its path, once per process; a file that has changed since is imported anew.
+
+    Raises: SpecificationError where it is missing, does not parse or fails while it is imported.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise SpecificationError(f"There is no file {path}.")
+    text = path.read_bytes()
+    name = f"{_FILE_MODULES}{hashlib.sha256(str(path).encode() + text).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SpecificationError(f"{path} is not a Python file: its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise SpecificationError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
+    except Exception as error:
+        del sys.modules[name]
+        raise SpecificationError(f"{path} failed while it was imported: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def load(reference: str) -> Any:
+    """Find what a reference names.
+
+    Raises: SpecificationError where the reference is malformed, or its module, file or name does not exist.
+    """
+    home, _, qualname = reference.rpartition(":")
+    if not home or not qualname:
+        raise SpecificationError(f"{reference!r} names no object: write file.py:name or package.module:name.")
+    if home.endswith(".py"):
+        module = load_file(Path(home))
+    else:
+        try:
+            module = importlib.import_module(home)
+        except ImportError as error:
+            raise SpecificationError(f"{reference!r} cannot be imported: {error}.") from error
+    found: Any = module
+    for part in qualname.split("."):
+        if not hasattr(found, part):
+            public = ", ".join(sorted(_defined_here(module))) or "nothing"
+            raise SpecificationError(f"{home} defines no {qualname!r}; it defines: {public}.")
+        found = getattr(found, part)
+    return found
+
+
+def _defined_here(module: ModuleType) -> Iterator[str]:
+    for name, value in vars(module).items():
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
+            yield name
+
+
+def reference_of(value: Any) -> str:
+    """The reference of a function or a class.
+
+    Raises: NotImportable for a lambda, a closure or anything else that a fresh process could not find by name.
+    """
+    home = getattr(value, "__module__", None)
+    qualname = getattr(value, "__qualname__", None)
+    if not home or not qualname:
+        raise NotImportable(f"{value!r} has no importable name; pass a function or class of a module or file instead.")
+    if "<" in qualname:
+        raise NotImportable(
+            f"{describe(value)} cannot be found by name, which another process or a resume needs; define it with "
+            "`def` at the top level of a module or file, or use functools.partial of such a function."
+        )
+    module = sys.modules.get(home)
+    file = getattr(module, "__file__", None)
+    if (home == "__main__" or home.startswith(_FILE_MODULES)) and file:
+        return f"{Path(file).resolve()}:{qualname}"
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if module is None or found is None:
+        raise NotImportable(f"{describe(value)} cannot be imported as {home}:{qualname}.")
+    return f"{home}:{qualname}"
+
+
+def describe(value: Any) -> str:
+    """Where a thing without a name was defined, for people."""
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return repr(value)
+    return f"{value.__qualname__} ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+
+
+def source_hash(value: Any) -> str | None:
+    """SHA-256 of the source of a function or class and of all that it names in its own module; None for libraries.
+
+    Follows functions, classes and plain constants of the same module, so that a factory's hash changes when the class
+    it builds is edited, and does not when something unrelated in the file is.
+    """
+    module = sys.modules.get(getattr(value, "__module__", ""))
+    file = getattr(module, "__file__", None) or ""
+    if module is None or not file or "site-packages" in file or file.startswith(sys.base_prefix):
+        return None
+    seen: dict[str, str] = {}
+    _collect(value, module, seen)
+    return hashlib.sha256("\n".join(seen[name] for name in sorted(seen)).encode()).hexdigest()
+
+
+def _collect(value: Any, module: ModuleType, seen: dict[str, str]) -> None:
+    name = getattr(value, "__qualname__", None)
+    if name is None or name in seen:
+        return
+    try:
+        text = textwrap.dedent(inspect.getsource(value))
+        tree = ast.parse(text)
+    except (OSError, TypeError, SyntaxError):
+        return  # a builtin, or a line that holds more than the function: its name has to do
+    seen[name] = text
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Name) or node.id not in vars(module):
+            continue
+        found = vars(module)[node.id]
+        if getattr(found, "__module__", None) == module.__name__:
+            _collect(found, module, seen)
+        elif isinstance(found, int | float | str | tuple):
+            seen[node.id] = f"{node.id} = {found!r}"

@@ -1,0 +1,244 @@
+"""Floor 3. `Distillation`: the whole description of a run, its hash, and its way to JSON and back."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from limbeck._checks import check_positive
+from limbeck.data.splits import Splits
+from limbeck.errors import ArgumentError, NotImportable, SpecificationError
+from limbeck.models import fingerprint
+from limbeck.objective import Objective, Term
+from limbeck.references import describe, load, reference_of, source_hash
+from limbeck.teachers.ensemble import Mean
+from limbeck.types import Prepare, Teacher, TransferSet
+
+Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+StudentFactory: TypeAlias = Callable[[], nn.Module]
+OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler]
+Data: TypeAlias = Splits | TransferSet
+DataSource: TypeAlias = Data | Callable[[], Data]
+TeacherSource: TypeAlias = (
+    "nn.Module | Teacher | Distillation | EnsembleOf | Path | str | Callable[[], nn.Module | Teacher]"
+)
+Precision: TypeAlias = Literal["float32", "bfloat16", "auto"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOf:
+    """An ensemble that is described, not built: its members may have to be trained first.
+
+    Raises: SpecificationError without members.
+    """
+
+    members: "Sequence[TeacherSource]"
+    """Modules, runs, specifications to be trained once, or factories."""
+    mean: Mean = "arithmetic"
+    """Which mean of the members' distributions."""
+    weights: Sequence[float] | None = None
+    """One per member, not negative; equal when None."""
+    stacked: bool = False
+    """Whether members of one architecture run as a single vectorised call."""
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise SpecificationError("EnsembleOf: there must be at least one member.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """The whole description of a run.
+
+    Factories are called after seeding. Raises: ArgumentError for a number out of its range.
+    """
+
+    data: DataSource
+    """A transfer set, its splits, or an importable factory of either."""
+    student: StudentFactory
+    """Importable factory of the student, an `nn.Module` that returns logits (B, C)."""
+    objective: Objective | Term
+    """What is asked of the student: `0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()`."""
+    teacher: "TeacherSource | None" = None
+    """A module or its factory, a `Teacher`, a finished run's folder, an `EnsembleOf`, or a `Distillation` of its own,
+    which is trained once into a folder keyed by its hash; None for training on labels alone."""
+    optimizer: OptimizerFactory = partial(torch.optim.Adam, lr=1e-3)
+    """From the student's parameters to an optimiser."""
+    schedule: ScheduleFactory | None = None
+    """From the optimiser and the total number of steps to a learning-rate schedule, stepped once an optimiser step."""
+    prepare: Prepare | None = None
+    """From raw rows to the student's input; None for the student's own method `prepare`, else plain features."""
+    teacher_prepare: Prepare | None = None
+    """The same for a teacher given as a module or its factory."""
+    epochs: int = 10
+    """Passes over the training rows, >= 1."""
+    batch_size: int = 128
+    """Rows per optimiser step, over all micro-batches and processes, >= 1."""
+    microbatches: int = 1
+    """Into how many parts a batch is split to save memory, >= 1; the step is the same for any split."""
+    clip_norm: float | None = None
+    """Largest L2 norm of the whole gradient; None for no clipping."""
+    precision: Precision = "float32"
+    """Arithmetic of the forward passes; auto takes bfloat16 where the hardware computes in it, else float32."""
+    validation: float | None = 0.1
+    """Share of the training rows held out, stratified and seeded, where the data bring no validation split; None for
+    none: then the last checkpoint is kept, not the best."""
+    seed: int = 0
+    """Of initialisation, order and dropout."""
+    split_seed: int = 0
+    """Of the validation split, apart from `seed` so that repeated seeds share one split."""
+    device: str | None = None
+    """cpu, cuda, mps, …; None for the best there is."""
+    workers: int = 0
+    """Processes that read and prepare rows; 0 for none but this one."""
+    log_every: int = 50
+    """Optimiser steps between two records in metrics.jsonl, >= 1."""
+    probe_rows: int = 64
+    """Rows on which each term's gradient is measured once an epoch; 0 for never."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints; 0 for one each epoch. Ctrl-C and the end always save."""
+    keep_every: int | None = None
+    """Keep the checkpoint of every n-th epoch for good, besides the last and the best."""
+    track: Sequence[str] = ()
+    """Trackers of Accelerate to log to, such as tensorboard."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "microbatches", "log_every"):
+            check_whole("Distillation", 1, **{name: getattr(self, name)})
+        check_whole("Distillation", 0, workers=self.workers, probe_rows=self.probe_rows, seed=self.seed)
+        if self.clip_norm is not None:
+            check_positive("Distillation", clip_norm=self.clip_norm)
+        if self.validation is not None and not 0 < self.validation < 1:
+            raise ArgumentError(f"Distillation: validation must lie in (0, 1) or be None. Got {self.validation}.")
+        if self.precision not in ("float32", "bfloat16", "auto"):
+            raise ArgumentError(f"Distillation: precision must be float32, bfloat16 or auto. Got {self.precision!r}.")
+        if self.goal.needs_teacher and self.teacher is None:
+            raise SpecificationError("Distillation: the objective has soft terms, which need a teacher; give one.")
+
+    @property
+    def goal(self) -> Objective:
+        """The objective, a single term included."""
+        return self.objective if isinstance(self.objective, Objective) else Objective(self.objective.as_parts())
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that can change the student: not of where it runs, nor of what is logged or kept."""
+        return hashlib.sha256(json.dumps(identity(to_json(self)), sort_keys=True).encode()).hexdigest()
+
+
+WITHOUT_EFFECT = ("device", "workers", "log_every", "probe_rows", "checkpoint_seconds", "keep_every", "track")
+"""Fields that change where and how a run is watched, not what comes out of it."""
+
+
+def check_whole(caller: str, least: int, **named: Any) -> None:
+    """Refuse a count that is not an integer of at least `least`."""
+    for name, value in named.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ArgumentError(f"{caller}: {name} must be a whole number of at least {least}. Got {value!r}.")
+
+
+def identity(encoded: Json, *, leave_out: Sequence[str] = ()) -> Json:
+    """Reduce an encoded specification to what determines the student: fields without effect and folders left out.
+
+    `leave_out` names further fields of the outermost specification.
+    """
+    if isinstance(encoded, list):
+        return [identity(item) for item in encoded]
+    if not isinstance(encoded, dict):
+        return encoded
+    kept = {key: _without_folder(item) if key in ("$ref", "$record") else item for key, item in encoded.items()}
+    if kept.get("$record") == reference_of(Distillation):
+        dropped = {*WITHOUT_EFFECT, *leave_out}
+        kept["fields"] = {name: part for name, part in encoded["fields"].items() if name not in dropped}
+    return {key: identity(item) for key, item in kept.items()}
+
+
+def _without_folder(reference: str) -> str:
+    home, _, qualname = reference.rpartition(":")
+    return f"{Path(home).name}:{qualname}"
+
+
+def to_json(value: Any) -> Json:
+    """Encode a specification, or any part of one.
+
+    Functions and classes become references with the hash of their source; records and partials their parts. What has
+    no importable name is described and marked as opaque, and a live module, teacher or transfer set is marked by its
+    fingerprint: such a record can be compared, not rebuilt.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, partial):
+        keywords = {key: to_json(item) for key, item in value.keywords.items()}
+        return {"$partial": to_json(value.func), "args": [to_json(item) for item in value.args], "kwargs": keywords}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _record(type(value), value._asdict())
+    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "fingerprint"):
+        return _record(type(value), {field.name: getattr(value, field.name) for field in fields(value)})
+    if isinstance(value, Mapping):
+        return {"$mapping": {str(key): to_json(item) for key, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return _live(value)
+
+
+def _record(kind: type, parts: Mapping[str, Any]) -> Json:
+    return {"$record": reference_of(kind), "fields": {name: to_json(part) for name, part in parts.items()}}
+
+
+def _live(value: Any) -> Json:
+    if isinstance(value, nn.Module):
+        return {"$content": type(value).__qualname__, "fingerprint": fingerprint(value)}
+    if hasattr(value, "fingerprint"):
+        return {"$content": type(value).__qualname__, "fingerprint": value.fingerprint}
+    if isinstance(value, Tensor):
+        raise NotImportable("A specification cannot hold a bare tensor; wrap it in a TensorSet or a factory.")
+    try:
+        return {"$ref": reference_of(value), "source": source_hash(value)}
+    except NotImportable as error:
+        return {"$opaque": describe(value), "why": str(error)}
+
+
+def from_json(encoded: Json) -> Any:
+    """Rebuild what `to_json` encoded.
+
+    Raises: NotImportable for parts that were opaque or live; SpecificationError for references that are gone.
+    """
+    if isinstance(encoded, list):
+        return tuple(from_json(item) for item in encoded)
+    if not isinstance(encoded, dict):
+        return encoded
+    if "$ref" in encoded:
+        return load(encoded["$ref"])
+    if "$partial" in encoded:
+        keywords = {key: from_json(item) for key, item in encoded["kwargs"].items()}
+        return partial(from_json(encoded["$partial"]), *(from_json(item) for item in encoded["args"]), **keywords)
+    if "$record" in encoded:
+        return load(encoded["$record"])(**{name: from_json(part) for name, part in encoded["fields"].items()})
+    if "$mapping" in encoded:
+        return {key: from_json(item) for key, item in encoded["$mapping"].items()}
+    if "$opaque" in encoded:
+        raise NotImportable(encoded["why"])
+    raise NotImportable(
+        f"A live {encoded.get('$content', 'object')} cannot be rebuilt from a record; give an importable factory."
+    )
+
+
+def require_importable(spec: Distillation) -> Json:
+    """Encode a specification for another process. Raises: NotImportable, naming the first part without a name."""
+    encoded = to_json(spec)
+    from_json(encoded)
+    return encoded

@@ -1,0 +1,168 @@
+"""Several teachers as one: the mean of their distributions, arithmetic or geometric.
+
+Shape legend, this file:  M members, B rows of a batch, C classes or labels.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Self, TypeAlias, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from limbeck._checks import check_weights
+from limbeck.errors import MismatchError
+from limbeck.functional.mixtures import arithmetic_mixture, geometric_mixture
+from limbeck.models import architecture, arranger_of, logits_of
+from limbeck.teachers.frozen import FrozenTeacher
+from limbeck.types import Batch, Dense, Head, Knowledge, ModelInput, Teacher
+
+Mean: TypeAlias = Literal["arithmetic", "geometric"]
+"""Which mean of the members' distributions is the ensemble's (Hinton et al. 2015, section 1, name both)."""
+
+_MIXTURES = {"arithmetic": arithmetic_mixture, "geometric": geometric_mixture}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixtureKnowledge:
+    """What an ensemble reveals: every member's logits, mixed at the temperature that is asked for."""
+
+    logits_MBC: Tensor
+    """Every member's logits."""
+    mean: Mean
+    """Which mean of the members' distributions."""
+    weights: tuple[float, ...]
+    """One weight a member, not negative; normalised when mixing."""
+    head: Head = "softmax"
+    """How the logits become probabilities."""
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    """Always empty: features belong to members, and members differ."""
+
+    def at(self, temperature: float) -> Dense:
+        """Mix at a temperature: softmax(logits / T) of what is returned is the mean of all softmax(z_m / T)."""
+        mixture = _MIXTURES[self.mean]
+        weights = torch.tensor(self.weights, dtype=self.logits_MBC.dtype, device=self.logits_MBC.device)
+        if self.head == "softmax":
+            return Dense(mixture(self.logits_MBC, temperature=temperature, weights=weights))
+        # A label is a distribution over {yes, no}: mix those, and take log-odds again.
+        yes_no = mixture(Dense(self.logits_MBC, "sigmoid").as_categorical(), temperature=temperature, weights=weights)
+        return Dense(yes_no[..., 0] - yes_no[..., 1], "sigmoid")
+
+
+@final
+class Ensemble:
+    """Any teachers as one teacher.
+
+    Args:
+        members: at least one teacher; all with one head and, where they know their classes, the same in the same order.
+        mean: of the members' distributions.
+        weights: one per member, not negative, not all zero; equal when None.
+        stacked: run frozen modules of one architecture and one `prepare` as a single vectorised call. Equal up to
+            rounding. It pays where members are so small that calling them one by one costs more than their arithmetic
+            (ten networks of 64-32-32-10: see benchmarks/ensemble.py), not where one alone fills the processor.
+
+    Raises: MismatchError for members that disagree or cannot be stacked; ArgumentError for weights that cannot be used.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Teacher],
+        *,
+        mean: Mean = "arithmetic",
+        weights: Sequence[float] | None = None,
+        stacked: bool = False,
+    ) -> None:
+        if mean not in _MIXTURES:
+            raise MismatchError(f"Ensemble: mean must be one of {', '.join(_MIXTURES)}. Got {mean!r}.")
+        self.members = tuple(members)
+        self.head, self.classes = _common_answers(self.members)
+        self.mean: Mean = mean
+        self.weights = check_weights("Ensemble", weights or [1.0] * len(self.members), len(self.members))
+        self.prepares = tuple(dict.fromkeys(prepare for member in self.members for prepare in member.prepares))
+        self._stack = Stack(_frozen(self.members)) if stacked else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the members' fingerprints, the mean and the weights."""
+        total = sum(self.weights)
+        shares = (weight / total for weight in self.weights)
+        parts = [f"{member.fingerprint}:{share:.17g}" for member, share in zip(self.members, shares, strict=True)]
+        return hashlib.sha256("\n".join((self.mean, *parts)).encode()).hexdigest()
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> MixtureKnowledge:
+        """Answer a batch with every member's logits (M, B, C)."""
+        if self._stack is not None:
+            logits_MBC = self._stack(batch.inputs[self.prepares[0]])
+        else:
+            logits_MBC = torch.stack([_single_logits(member(batch)) for member in self.members])
+        return MixtureKnowledge(logits_MBC, self.mean, self.weights, self.head)
+
+    def to(self, device: torch.device) -> Self:
+        """Move every member to a device; returns itself."""
+        for member in self.members:
+            member.to(device)
+        if self._stack is not None:
+            self._stack.to(device)
+        return self
+
+
+@final
+class Stack:
+    """Modules of one architecture, their weights stacked along a new first axis and called through `vmap`.
+
+    Raises: MismatchError for modules of different architectures.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        if len({architecture(module) for module in modules}) != 1:
+            raise MismatchError("Ensemble: stacked members must have one architecture; leave `stacked` off for others.")
+        parameters, buffers = stack_module_state(list(modules))
+        self._state = {name: tensor.detach() for name, tensor in {**parameters, **buffers}.items()}
+        self._skeleton = copy.deepcopy(modules[0]).to("meta")
+        self._arrange = arranger_of(modules[0])
+
+    def __call__(self, inputs: ModelInput) -> Tensor:
+        """All members' logits (M, B, C) on one input."""
+        args, kwargs = self._arrange(inputs)
+
+        def one(state: dict[str, Tensor]) -> Tensor:
+            return logits_of(functional_call(self._skeleton, state, args, kwargs))
+
+        logits_MBC: Tensor = torch.vmap(one)(self._state)
+        return logits_MBC.float() if logits_MBC.dtype in (torch.bfloat16, torch.float16) else logits_MBC
+
+    def to(self, device: torch.device) -> None:
+        """Move the stacked weights to a device."""
+        self._state = {name: tensor.to(device) for name, tensor in self._state.items()}
+
+
+def _frozen(members: Sequence[Teacher]) -> list[nn.Module]:
+    modules = [member.module for member in members if isinstance(member, FrozenTeacher)]
+    if len(modules) < len(members) or len({member.prepares for member in members}) > 1:
+        raise MismatchError("Ensemble: stacked members must be frozen modules with one and the same `prepare`.")
+    return modules
+
+
+def _common_answers(members: Sequence[Teacher]) -> tuple[Head, tuple[str, ...] | None]:
+    if not members:
+        raise MismatchError("Ensemble: there must be at least one member.")
+    heads = {member.head for member in members}
+    if len(heads) > 1:
+        raise MismatchError("Ensemble: some members have a softmax head and some a sigmoid head; all must have one.")
+    named = {member.classes for member in members if member.classes is not None}
+    if len(named) > 1:
+        first, second, *_ = sorted(named)
+        raise MismatchError(f"Ensemble: members disagree on the classes or their order: {first} against {second}.")
+    return heads.pop(), named.pop() if named else None
+
+
+def _single_logits(knowledge: Knowledge) -> Tensor:
+    logits = getattr(knowledge, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    raise MismatchError("Ensemble: an ensemble cannot be a member of another; give its members and their weights.")

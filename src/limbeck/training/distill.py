@@ -1,0 +1,266 @@
+"""`distill(spec, out) -> Run`: from a specification to a directory that a person can look at."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data.loader import Loader
+from limbeck.data.order import mixed_seed
+from limbeck.data.prepare import plain_features
+from limbeck.data.splits import Splits
+from limbeck.errors import MismatchError, ResumeError
+from limbeck.files import write_json
+from limbeck.models import caller_of, knowledge_of
+from limbeck.objective import Loss
+from limbeck.specification import Distillation, Json, from_json, identity, to_json
+from limbeck.teachers.frozen import prepare_of
+from limbeck.training.checkpoint import newest
+from limbeck.training.evaluate import Predictions, predict_teacher
+from limbeck.training.harvest import harvest
+from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
+from limbeck.training.loop import Fit
+from limbeck.training.place import Place, find_place
+from limbeck.training.probe import GradientProbe
+from limbeck.training.progress import Silent, Watcher
+from limbeck.training.progress import watcher as default_watcher
+from limbeck.training.randomness import seeded
+from limbeck.training.records import Records
+from limbeck.training.resolve import TeacherRoom, resolve_data
+from limbeck.training.run import Run, claim
+from limbeck.training.surroundings import surroundings
+from limbeck.types import Batch, Teacher
+
+
+def distill(
+    spec: Distillation,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+    parallel: int | None = None,
+    origin: Json = None,
+) -> Run:
+    """Train a specification's student into the folder `out` and return the run.
+
+    A teacher that must first be trained goes into `teachers/HASH` beside `out`, unless it is there already. Nothing is
+    written to `out` before data, teacher and student have been found to fit together.
+
+    Args:
+        spec: the whole description of the run.
+        out: a folder, new or empty.
+        resume: go on from the last checkpoint in `out`; a finished run is returned as it is, and a folder without a
+            checkpoint is begun anew. Only the number of epochs may be raised, and what does not change the student.
+        overwrite: delete the run that stands in `out` first.
+        watcher: is told how far it has come; None for a bar on a terminal and plain lines elsewhere.
+        parallel: how many members of an ensemble are trained at once, at most; None for one per core.
+        origin: how the specification was asked for (a command's words), kept in spec.json as it is.
+
+    Raises: a LimbeckError with one sentence for whatever the user can mend; Interrupted on Ctrl-C, after saving.
+    """
+    out = Path(out)
+    watcher = watcher or default_watcher()
+    place = find_place(spec.device, spec.precision)
+    if place.leads:
+        claim(out, resume=resume, overwrite=overwrite)
+    place.wait()
+    if resume and (out / "spec.json").is_file():
+        _check_same(spec, Run(out))
+        if _is_done(spec, Run(out)):
+            return Run(out)
+    with seeded(spec.seed), stop_on_ctrl_c() as stop:
+        materials = gather(spec, out.parent / "teachers", place, watcher, parallel)
+        fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
+        _begin(fit, materials, out, origin)
+        fit.run()
+        harvest(fit, materials.splits, materials.classes, out)
+    return Run(out)
+
+
+def train_apart(encoded: Json, folder: str) -> str:
+    """Train an encoded specification into `folder/HASH` on the CPU, silently: one task of the runner."""
+    spec = replace(from_json(encoded), device="cpu")
+    room = TeacherRoom(
+        folder=Path(folder),
+        train=distill,
+        train_apart=train_apart,
+        place=find_place("cpu", spec.precision),
+        watcher=Silent(),
+    )
+    return str(room.trained(spec).path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What a specification names, loaded and found to fit together."""
+
+    splits: Splits
+    student: nn.Module
+    teacher: Teacher | None
+    loss: Loss
+    classes: tuple[str, ...] | None
+
+
+def gather(spec: Distillation, teachers: Path, place: Place, watcher: Watcher, parallel: int | None) -> Materials:
+    """Load data, teacher and student, and check that they fit. Raises: MismatchError and the errors of loading."""
+    splits = resolve_data(spec)
+    room = TeacherRoom(
+        folder=teachers, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
+    )
+    teacher = None
+    if spec.goal.needs_teacher and spec.teacher is not None:
+        teacher = room.resolve(spec.teacher, spec, splits).to(place.device)
+    torch.manual_seed(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
+    student = spec.student()
+    prepare = prepare_of(student, spec.prepare, plain_features)
+    loss = Loss(spec.goal, prepare, splits.train.head)
+    classes = _check_fit(splits, student, teacher, loss, place)
+    return Materials(splits=splits, student=student.to(place.device), teacher=teacher, loss=loss, classes=classes)
+
+
+@torch.no_grad()
+def _check_fit(
+    splits: Splits, student: nn.Module, teacher: Teacher | None, loss: Loss, place: Place
+) -> tuple[str, ...] | None:
+    """Compare heads, class names and the numbers of logits on two rows. Returns the class names."""
+    named = splits.train.classes
+    prepares = (loss.prepare, *(() if teacher is None else teacher.prepares))
+    batch = next(Loader(splits.train, prepares, batch_size=2).sequential())
+    training = student.training
+    logits = knowledge_of(caller_of(student.eval()), batch.inputs[loss.prepare]).logits
+    student.train(training)
+    counts = {"the student": _count(logits, batch, "student")}
+    if named is not None:
+        counts["the data"] = len(named)
+    if teacher is not None:
+        _check_teacher(splits, teacher)
+        counts["the teacher"] = _count(teacher(batch.to(place.device)).at(1.0).logits, batch, "teacher")
+    if len(set(counts.values())) > 1:
+        got = ", ".join(f"{who} {count}" for who, count in counts.items())
+        raise MismatchError(f"Teacher, student and data must have the same classes. Numbers of classes: {got}.")
+    return named or (None if teacher is None else teacher.classes)
+
+
+def _count(logits: Tensor, batch: Batch, who: str) -> int:
+    if logits.ndim != 2 or logits.shape[0] != len(batch):
+        raise MismatchError(
+            f"The {who} must return logits of shape (rows, classes). Got {tuple(logits.shape)} for {len(batch)} rows."
+        )
+    return logits.shape[1]
+
+
+def _check_teacher(splits: Splits, teacher: Teacher) -> None:
+    ours, theirs = splits.train.classes, teacher.classes
+    if teacher.head != splits.train.head:
+        raise MismatchError(f"The teacher has a {teacher.head} head, and the data have a {splits.train.head} head.")
+    if ours is None or theirs is None or ours == theirs:
+        return
+    if sorted(ours) == sorted(theirs):
+        place = next(index for index, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
+        raise MismatchError(
+            f"Teacher and data have the same classes in another order: class {place} is {theirs[place]!r} for the "
+            f"teacher and {ours[place]!r} in the data."
+        )
+    missing = sorted(set(ours) - set(theirs)) or sorted(set(theirs) - set(ours))
+    raise MismatchError(
+        f"Teacher and data must have the same classes. The teacher has {len(theirs)} and the data {len(ours)}; "
+        f"{missing[0]!r} is in one only."
+    )
+
+
+def prepare_fit(
+    spec: Distillation, materials: Materials, out: Path, place: Place, watcher: Watcher, stop: StopRequest
+) -> Fit:
+    """Put together everything that the loop holds; nothing is written yet."""
+    prepares = (materials.loss.prepare, *(() if materials.teacher is None else materials.teacher.prepares))
+
+    def loader(rows: Any) -> Loader:
+        return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers)
+
+    train = loader(materials.splits.train)
+    validation = None if materials.splits.validation is None else loader(materials.splits.validation)
+    optimizer = spec.optimizer(materials.student.parameters())
+    wrapped, optimizer = place.spread(materials.student, optimizer)
+    scheduler = None if spec.schedule is None else spec.schedule(optimizer, spec.epochs * train.steps_per_epoch)
+    return Fit(
+        spec=spec,
+        place=place,
+        student=materials.student,
+        wrapped=wrapped,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        loss=materials.loss,
+        teacher=materials.teacher,
+        train=train,
+        validation=validation,
+        taught_validation=_taught(materials.teacher, validation, place),
+        probe=_probe(spec, train, materials, place),
+        records=Records(out / "metrics.jsonl" if place.leads else None),
+        watcher=watcher,
+        checkpoints=out / "checkpoints",
+        stop=stop,
+    )
+
+
+def _taught(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predictions | None:
+    return None if teacher is None or rows is None else predict_teacher(teacher, rows.sequential(), place)
+
+
+def _probe(spec: Distillation, train: Loader, materials: Materials, place: Place) -> GradientProbe | None:
+    if not spec.probe_rows or not place.leads or place.ranks > 1:
+        return None
+    generator = torch.Generator().manual_seed(mixed_seed(spec.split_seed, "probe"))
+    positions = torch.randperm(len(train.rows), generator=generator)[: spec.probe_rows]
+    batch = next(train.sequential(positions, batch_size=spec.probe_rows)).to(place.device)
+    knowledge = None if materials.teacher is None else materials.teacher(batch)
+    return GradientProbe(materials.loss, batch, knowledge)
+
+
+def _begin(fit: Fit, materials: Materials, out: Path, origin: Json) -> None:
+    """Write the specification, and go back to the last checkpoint where there is one."""
+    last = newest(fit.checkpoints, "last")
+    if fit.place.leads:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "summary.json").unlink(missing_ok=True)  # with more epochs to go, the run is no longer finished
+        write_json(
+            out / "spec.json",
+            surroundings(fit.spec, materials.splits, materials.teacher, materials.classes, fit.place, origin),
+        )
+    if last is None:
+        fit.records.cut_back(-1)
+    else:
+        fit.take_up(last)
+        fit.watcher.say(f"Going on from step {last.step} in {out}")
+    if fit.place.ranks > 1:  # each process drops other units out
+        torch.manual_seed(mixed_seed(fit.spec.seed, "rank", fit.place.rank, fit.step))
+
+
+def _check_same(spec: Distillation, run: Run) -> None:
+    """Refuse to resume under another specification. Raises: ResumeError that names the first field that differs."""
+    before = identity(run.spec["specification"], leave_out=("epochs",))
+    now = identity(to_json(spec), leave_out=("epochs",))
+    if before == now:
+        _check_epochs(spec, run.spec["specification"]["fields"]["epochs"])
+        return
+    assert isinstance(before, dict) and isinstance(now, dict)  # an encoded record
+    names = [name for name in now["fields"] if now["fields"][name] != before["fields"].get(name)]
+    raise ResumeError(
+        f"The run {run.path} was begun with another specification; what differs is: {', '.join(names)}. Resume it with "
+        "the specification that it was begun with, or choose another --out."
+    )
+
+
+def _check_epochs(spec: Distillation, before: int) -> None:
+    if spec.epochs < before:
+        raise ResumeError(f"A resume may raise the number of epochs, not lower it: {before} before, now {spec.epochs}.")
+    if spec.epochs > before and spec.schedule is not None:
+        raise ResumeError(
+            f"The learning-rate schedule was laid out for {before} epochs and cannot be stretched to {spec.epochs}."
+        )
+
+
+def _is_done(spec: Distillation, run: Run) -> bool:
+    return run.finished and bool(run.spec["specification"]["fields"]["epochs"] == spec.epochs)

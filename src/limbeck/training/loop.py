@@ -1,0 +1,287 @@
+"""The one visible loop.
+
+Batches come in an order that is a function of seed and epoch; the teacher answers; the objective sums over rows; the
+sum is divided once by the rows of the whole step; the optimiser steps. What happens between two steps (records,
+checkpoints, Ctrl-C) is called from `fit` and lives in the files beside this one.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from limbeck.data.loader import Loader
+from limbeck.errors import Interrupted, NonFiniteLoss
+from limbeck.models import CallModel, caller_of
+from limbeck.objective import Loss, ObjectiveValue
+from limbeck.specification import Distillation
+from limbeck.training import randomness
+from limbeck.training.checkpoint import Checkpoint, load_weights, optimizer_from_files, optimizer_to_files
+from limbeck.training.evaluate import Predictions, merit, predict_student, scores
+from limbeck.training.interrupt import StopRequest
+from limbeck.training.place import Place
+from limbeck.training.probe import GradientProbe
+from limbeck.training.progress import Watcher
+from limbeck.training.records import Meter, Records
+from limbeck.types import Batch, Teacher
+
+
+@final
+@dataclass(kw_only=True, eq=False)
+class Fit:
+    """Everything that a training run holds in memory: the student and its surroundings, and how far it has come."""
+
+    spec: Distillation
+    place: Place
+    student: nn.Module
+    """The bare student: its weights are saved, its gradients probed."""
+    wrapped: nn.Module
+    """What is called and clipped: the student itself, or DDP's or FSDP's wrapper of it."""
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    loss: Loss
+    teacher: Teacher | None
+    train: Loader
+    validation: Loader | None
+    taught_validation: Predictions | None
+    """The teacher's answers to the validation rows, taken once."""
+    probe: GradientProbe | None
+    records: Records
+    watcher: Watcher
+    checkpoints: Path
+    stop: StopRequest
+
+    step: int = 0
+    """Optimiser steps taken."""
+    epoch: int = 0
+    """Epochs completed."""
+    best: Checkpoint | None = None
+    """The best moment on the validation rows so far."""
+    meter: Meter = field(default_factory=Meter)
+    call: CallModel = field(init=False)
+    guard: "FiniteGuard" = field(init=False)
+    _saved_at: float = field(default_factory=time.monotonic)
+    _saved_best: int = -1
+
+    def __post_init__(self) -> None:
+        self.call = caller_of(self.wrapped, inside=self.student)
+        self.guard = FiniteGuard(self.place.device)
+
+    @property
+    def rate(self) -> float:
+        """The current learning rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def run(self) -> None:
+        """Train to the specification's number of epochs. Raises: NonFiniteLoss, Interrupted; both leave checkpoints."""
+        total = self.spec.epochs * self.train.steps_per_epoch
+        self.watcher.start("training", total)
+        if self.step == 0:
+            self._record_probe()
+        while self.epoch < self.spec.epochs:
+            self._run_epoch()
+            self.epoch += 1
+            self._end_epoch()
+        self.save()
+        self.watcher.end()
+
+    def _run_epoch(self) -> None:
+        self.wrapped.train()
+        done = self.step - self.epoch * self.train.steps_per_epoch
+        batches = self.train.epoch(
+            self.spec.seed,
+            self.epoch,
+            start=done,
+            rank=self.place.rank,
+            ranks=self.place.ranks,
+            microbatches=self.spec.microbatches,
+        )
+        for rows in self._rows_of_steps(done):
+            self._take_step(islice(batches, self.spec.microbatches), rows)
+            self._between_steps()
+
+    def _rows_of_steps(self, done: int) -> Iterator[int]:
+        """The rows of each step still to come in this epoch, over all processes: what its loss is divided by."""
+        size, count = self.train.batch_size, len(self.train.rows)
+        return (min(size, count - first) for first in range(done * size, count, size))
+
+    def _take_step(self, parts: Iterator[Batch], rows: int) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for index, part in enumerate(parts, start=1):
+            batch = part.to(self.place.device)
+            with self.place.holding_back(self.wrapped, last=index == self.spec.microbatches):
+                with self.place.arithmetic():
+                    knowledge = None if self.teacher is None else self.teacher(batch)
+                    value = self.loss(self.call, batch, knowledge, self.step)
+                self.guard.look(value, batch.ids, self.step)
+                # DDP averages gradients over its ranks; the factor turns that mean of sums into a sum.
+                self.place.backward(value.total * (self.place.ranks / rows))
+            self.meter.add(value.sums, len(batch))
+        if self.spec.clip_norm is not None:
+            self.place.clip(self.wrapped, self.spec.clip_norm)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.step += 1
+
+    def _between_steps(self) -> None:
+        if self.step % self.spec.log_every == 0:
+            self._record_terms()
+        if self.stop.made:
+            self.save()
+            raise Interrupted(f"Stopped at step {self.step}, after the state was saved.")
+        if self.spec.checkpoint_seconds and time.monotonic() - self._saved_at >= self.spec.checkpoint_seconds:
+            self.save()
+
+    def _end_epoch(self) -> None:
+        self.guard.settle()
+        self._record_terms()
+        if self.validation is not None:
+            self._validate(self.validation)
+        self._record_probe()
+        if self.spec.keep_every and self.epoch % self.spec.keep_every == 0 and self.place.leads:
+            self._moment(None).save(self.checkpoints, "kept")
+        if not self.spec.checkpoint_seconds:
+            self.save()
+
+    def _validate(self, rows: Loader) -> None:
+        answers = predict_student(
+            self.call, self.wrapped, self.loss.prepare, self.loss.head, rows.sequential(), self.place
+        )
+        found = scores(answers, self.taught_validation, self.loss.head)
+        self._record(validation=found)
+        if self.best is None or self.best.scores is None or merit(found) < merit(dict(self.best.scores)):
+            self.best = copy.deepcopy(self._moment(found))
+        self.watcher.advance(self.step, _newest(found))
+
+    def _record_terms(self) -> None:
+        names = tuple(self.loss.objective.terms)
+        *sums, rows = self.place.sum_over_ranks(self.meter.tensors(names)).tolist()
+        self.meter.clear()
+        if not rows:
+            return
+        means = {name: total / rows for name, total in zip(names, sums, strict=True)}
+        weighted = self.loss.objective.weighted(means, self.step)
+        self._record(rate=self.rate, loss=weighted, terms=means)
+        self.watcher.advance(self.step, "")
+
+    def _record_probe(self) -> None:
+        if self.probe is not None:
+            self._record(gradients=self.probe.measure(self.student, self.step))
+
+    def _record(self, **found: Any) -> None:
+        self.records.append({"step": self.step, "epoch": self.step / self.train.steps_per_epoch, **found})
+
+    def save(self) -> None:
+        """Write the last checkpoint and, if it is new, the best. A loss that is not finite is found before."""
+        self.guard.settle()
+        if self.place.leads:
+            # The last carries the best within it: one rename, so that no kill can part the two.
+            self._resumable().save(self.checkpoints, "last")
+            if self.best is not None and self.best.step != self._saved_best:
+                self.best.save(self.checkpoints, "best")
+                self._saved_best = self.best.step
+        self.place.wait()
+        self._saved_at = time.monotonic()
+
+    def _moment(self, found: Mapping[str, float] | None) -> Checkpoint:
+        weights = {name: tensor.detach() for name, tensor in self.student.state_dict().items()}
+        return Checkpoint(step=self.step, epoch=self.epoch, rate=self.rate, weights=weights, scores=found)
+
+    def _resumable(self) -> Checkpoint:
+        generators, generators_rest = randomness.to_files(randomness.capture())
+        moments, groups = optimizer_to_files(self.optimizer)
+        best, best_rest = _best_to_files(self.best)
+        tensors = {**moments, **generators, **best, "meter": self.meter.tensors(tuple(self.loss.objective.terms))}
+        scheduler = None if self.scheduler is None else _plain_state(self.scheduler)
+        state = {"optimizer": groups, "random": generators_rest, "best": best_rest, "scheduler": scheduler}
+        return replace(self._moment(None), tensors=tensors, state=state)
+
+    def take_up(self, last: Checkpoint) -> None:
+        """Go back to a saved moment: weights, optimiser, schedule, generators, sums; records are cut back to it."""
+        assert last.tensors is not None and last.state is not None  # every checkpoint of kind "last" has them
+        load_weights(self.student, last.weights, self.checkpoints)
+        optimizer_from_files(self.optimizer, last.tensors, last.state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(last.state["scheduler"])
+        randomness.restore(randomness.from_files(last.tensors, last.state["random"]))
+        self.meter.restore(tuple(self.loss.objective.terms), last.tensors["meter"])
+        self.step, self.epoch = last.step, last.epoch
+        self.best = _best_from_files(last.tensors, last.state["best"])
+        self.records.cut_back(last.step)
+
+
+def _best_to_files(best: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    if best is None:
+        return {}, None
+    weights = {f"best.{name}": tensor for name, tensor in best.weights.items()}
+    return weights, {"step": best.step, "epoch": best.epoch, "rate": best.rate, "scores": best.scores}
+
+
+def _best_from_files(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None) -> Checkpoint | None:
+    if rest is None:
+        return None
+    weights = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
+    return Checkpoint(weights=weights, **rest)
+
+
+@final
+class FiniteGuard:
+    """Stops a run whose loss is NaN or infinite, naming the term, the step and the rows.
+
+    On the CPU each loss is looked at before its gradient is taken. On an accelerator a look waits for the device, so
+    the loss looked at is the one before, while the device is busy with the next; `settle` looks at the last.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._lags = device.type != "cpu"
+        self._waiting: tuple[ObjectiveValue, Tensor, int] | None = None
+
+    def look(self, value: ObjectiveValue, ids: Tensor, step: int) -> None:
+        """Look at a micro-batch's loss, or at the one before. Raises: NonFiniteLoss."""
+        self.settle()
+        self._waiting = (value, ids, step)
+        if not self._lags:
+            self.settle()
+
+    def settle(self) -> None:
+        """Look at what has not been looked at. Raises: NonFiniteLoss."""
+        if self._waiting is None:
+            return
+        (value, ids, step), self._waiting = self._waiting, None
+        if not torch.isfinite(value.total):
+            raise NonFiniteLoss(_what_broke(value, ids, step))
+
+
+def _what_broke(value: ObjectiveValue, ids: Tensor, step: int) -> str:
+    for name, values in value.values.items():
+        broken = ~torch.isfinite(values.detach()).cpu()
+        if broken.any():
+            rows = ids[broken].tolist()
+            shown = ", ".join(map(str, rows[:8])) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+            kind = "NaN" if torch.isnan(values.detach()).any() else "infinite"
+            return (
+                f"Term {name!r} became {kind} at step {step} on row ids {shown}; training has stopped. "
+                "Lower the learning rate, clip the gradient (clip_norm), or look at those rows."
+            )
+    return f"The sum of the terms became infinite at step {step}; training has stopped. Lower the terms' weights."
+
+
+def _plain_state(scheduler: LRScheduler) -> dict[str, Any]:
+    """A scheduler's state without what JSON cannot hold; functions come from the specification again."""
+    plain = (bool, int, float, str, list, type(None))
+    return {name: value for name, value in scheduler.state_dict().items() if isinstance(value, plain)}
+
+
+def _newest(found: Mapping[str, float]) -> str:
+    if "errors" in found:
+        return f"validation: {found['errors']:.0f} of {found['rows']:.0f} wrong, nll {found['nll']:.4f}"
+    return f"validation: {found['agreement']:.1%} agree with the teacher, kl {found['kl']:.4f}"

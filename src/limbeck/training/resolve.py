@@ -1,0 +1,149 @@
+"""From what a specification names to what a run uses: splits with a validation part, a teacher that answers."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from filelock import FileLock
+from torch import nn
+
+from limbeck.data.prepare import plain_features
+from limbeck.data.splits import Splits, hold_out
+from limbeck.errors import DataError, SpecificationError
+from limbeck.specification import (
+    Distillation,
+    EnsembleOf,
+    Json,
+    TeacherSource,
+    from_json,
+    require_importable,
+)
+from limbeck.teachers.ensemble import Ensemble
+from limbeck.teachers.frozen import FrozenTeacher, prepare_of
+from limbeck.training.place import Place
+from limbeck.training.progress import Watcher
+from limbeck.training.rebuild import load_student
+from limbeck.training.run import Run
+from limbeck.training.runner import run_all
+from limbeck.types import Prepare, Teacher
+
+
+def resolve_data(spec: Distillation) -> Splits:
+    """Load the data and hold out validation rows where the specification asks for them and the data bring none.
+
+    Raises: DataError for an empty set, or labels that a hard term needs and the rows lack.
+    """
+    source = spec.data
+    found: Any = source() if callable(source) else source
+    splits = found if isinstance(found, Splits) else Splits(train=found)
+    if not hasattr(splits.train, "rows"):
+        raise SpecificationError(
+            f"`data` must be a transfer set, Splits or a factory of either; it gave a {type(splits.train).__name__}."
+        )
+    if not len(splits.train):
+        raise DataError("The training split has no rows.")
+    if spec.goal.needs_labels and not splits.train.labelled:
+        hard = ", ".join(name for name, (_, term) in spec.goal.terms.items() if term.needs_labels)
+        raise DataError(
+            f"The training rows have no labels, which the term {hard!r} needs; use soft terms alone or name the label "
+            "column."
+        )
+    if spec.validation is None:
+        return replace(splits, validation=None)
+    if splits.validation is None:
+        train, validation = hold_out(splits.train, spec.validation, spec.split_seed)
+        return replace(splits, train=train, validation=validation)
+    return splits
+
+
+class Trainer(Protocol):
+    """Trains a specification into a folder: `distill` itself, handed down so that this file need not import it."""
+
+    def __call__(self, spec: Distillation, out: Path, *, resume: bool, watcher: Watcher) -> Run:
+        """Train and return the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRoom:
+    """Where teachers that must first be trained are kept and how they are made."""
+
+    folder: Path
+    """Each trained teacher has a folder here, named by its specification's hash, reused by every command."""
+    train: Trainer
+    train_apart: Callable[[Json, str], str]
+    """Trains an encoded specification in a process of its own into this folder; importable."""
+    place: Place
+    watcher: Watcher
+    parallel: int | None = None
+    """How many members of an ensemble are trained at once, at most; None for one per core."""
+
+    def resolve(self, source: TeacherSource, spec: Distillation, splits: Splits) -> Teacher:
+        """Turn what a specification calls its teacher into one that answers. Raises: SpecificationError otherwise."""
+        if isinstance(source, EnsembleOf):
+            self._train_members(source)
+            members = [self.resolve(member, spec, splits) for member in source.members]
+            return Ensemble(members, mean=source.mean, weights=source.weights, stacked=source.stacked)
+        if isinstance(source, Distillation):
+            return teacher_of(self.trained(source))
+        if isinstance(source, str | Path):
+            return teacher_of(Run.open(source))
+        if isinstance(source, nn.Module):
+            return self._frozen(source, spec, splits)
+        if hasattr(source, "prepares") and hasattr(source, "fingerprint"):
+            return cast(Teacher, source)
+        if not callable(source):
+            raise SpecificationError(
+                f"A {type(source).__name__} cannot be a teacher; give a module, a run or a factory."
+            )
+        return self.resolve(source(), spec, splits)
+
+    def trained(self, spec: Distillation) -> Run:
+        """Train a teacher's specification, or find it trained before; a half-trained one is gone on with."""
+        folder = self.folder / spec.hash[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Two commands do not train one teacher into one folder at once; the second finds it trained.
+        with FileLock(folder.with_suffix(".lock")) if self.place.leads else nullcontext():
+            run = Run(folder)
+            if not run.finished:
+                self.watcher.say(f"Training a teacher into {folder}")
+                self.train(spec, folder, resume=True, watcher=self.watcher)
+        return run
+
+    def _train_members(self, ensemble: EnsembleOf) -> None:
+        """Train the members that have yet to be trained, side by side; each is found again by its hash."""
+        missing = [
+            member
+            for member in ensemble.members
+            if isinstance(member, Distillation) and not Run(self.folder / member.hash[:16]).finished
+        ]
+        if self.place.ranks > 1 or len(missing) < 2:
+            return
+        tasks = [{"encoded": require_importable(member), "folder": str(self.folder)} for member in missing]
+        run_all(self.train_apart, tasks, watcher=self.watcher, what="training the ensemble", parallel=self.parallel)
+
+    @staticmethod
+    def _frozen(module: nn.Module, spec: Distillation, splits: Splits) -> Teacher:
+        prepare = prepare_of(module, spec.teacher_prepare, plain_features)
+        return FrozenTeacher(module, prepare=prepare, head=splits.train.head, classes=_own_classes(module))
+
+
+def teacher_of(run: Run) -> FrozenTeacher:
+    """A finished run's student as a teacher."""
+    module = load_student(run)
+    prepare: Prepare | None = from_json(run.spec["specification"]["fields"]["prepare"])
+    chosen = prepare_of(module, prepare, plain_features)
+    return FrozenTeacher(module, prepare=chosen, head=run.spec["head"], classes=run.spec["classes"])
+
+
+def _own_classes(module: nn.Module) -> tuple[str, ...] | None:
+    """Class names that a module carries: an attribute `classes`, or a transformers configuration's `id2label`."""
+    names = getattr(module, "classes", None)
+    if names is None:
+        labels = getattr(getattr(module, "config", None), "id2label", None)
+        names = None if not labels else [labels[key] for key in sorted(labels)]
+        # transformers invents LABEL_0, LABEL_1, … where nobody named the classes: those say nothing about the order.
+        if names and all(name == f"LABEL_{index}" for index, name in enumerate(names)):
+            return None
+    return None if names is None else tuple(str(name) for name in names)

@@ -1,0 +1,86 @@
+"""`Run`: a directory, what training leaves behind and what evidence reads."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
+
+from limbeck.errors import RunError
+from limbeck.files import read_json
+from limbeck.training.evaluate import Predictions
+from limbeck.training.records import read_records
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A run's directory. Opening reads nothing but the specification; everything else is read when asked for."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a run that has finished. Raises: RunError where there is none, or where it has not finished."""
+        run = cls(Path(path))
+        if not (run.path / "spec.json").is_file():
+            raise RunError(f"{path} is not a run: it holds no spec.json.")
+        if not run.finished:
+            raise RunError(f"The run {path} has not finished; go on with --resume.")
+        return run
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end: the summary is written last."""
+        return (self.path / "summary.json").is_file()
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """spec.json: the encoded specification under `specification`, and versions, hardware and fingerprints."""
+        found: dict[str, Any] = read_json(self.path / "spec.json")
+        return found
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json: the numbers a script would read."""
+        found: dict[str, Any] = read_json(self.path / "summary.json")
+        return found
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """The student's weights, safetensors."""
+        return self.path / "student" / "model.safetensors"
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records of metrics.jsonl in order."""
+        return read_records(self.path / "metrics.jsonl")
+
+    def predictions(self, who: str, split: str) -> Predictions | None:
+        """The answers of `student` or `teacher` on `train`, `validation` or `test`; None where there are none."""
+        path = self.path / "predictions" / f"{who}-{split}.safetensors"
+        return Predictions.load(path) if path.is_file() else None
+
+
+def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that a run may be written to `out`; create nothing.
+
+    Raises: RunError where `out` is occupied and neither resuming nor overwriting was asked for, or where overwriting
+    would delete something that is not a run.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise RunError(f"{out} is a file; a run needs a folder.")
+    is_run = (out / "spec.json").is_file()
+    if overwrite and is_run:
+        shutil.rmtree(out)
+    elif overwrite:
+        raise RunError(f"{out} is not empty and holds no run, so it will not be overwritten; choose another --out.")
+    elif not (resume and is_run):
+        instead = "use --resume to go on, --overwrite to start again, or" if is_run else "it holds no run;"
+        raise RunError(f"{out} is not empty: {instead} choose another --out.")
