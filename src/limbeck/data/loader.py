@@ -60,21 +60,26 @@ class Loader:
         """Batches of an epoch: N / batch_size, rounded up."""
         return -(-len(self._rows) // self._batch_size)
 
-    def epoch(self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+    def epoch(
+        self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, ranks: int = 1, microbatches: int = 1
+    ) -> Iterator[Batch]:
         """Yield this rank's part of every batch of an epoch, shuffled, from the step `start` on.
 
-        All ranks see the same number of batches, and each row of a global batch goes to one of them. A part without
-        rows (the last batch may be smaller than `ranks`) is a batch of 0 rows whose inputs have their usual shapes.
+        All ranks see the same number of batches, and each row of a global batch goes to one of them. For accumulated
+        gradients a part is dealt on to `microbatches` batches, which come one after the other: `microbatches` × the
+        steps in all. A batch without rows (a part may have fewer than it is dealt to) has inputs of the usual shapes.
 
         Raises:
-            ArgumentError: `start` lies outside [0, steps_per_epoch], or `rank` outside [0, ranks).
+            ArgumentError: `start` lies outside [0, steps_per_epoch], `rank` outside [0, ranks), or `microbatches` < 1.
             DataError: While iterating: rows cannot be read, or a `prepare` failed.
         """
         if not 0 <= start <= self.steps_per_epoch:
             raise ArgumentError(f"Loader: start must lie in [0, {self.steps_per_epoch}], steps. Got {start}.")
+        _check_whole("Loader", "microbatches", microbatches, 1)
         share(torch.arange(0), rank, ranks)  # refuses a wrong rank now, not at the first batch
         order = epoch_order(len(self._rows), seed, epoch)[start * self._batch_size :]
-        return self._batches(order, self._batch_size, rank, ranks)
+        batches = _cut(order, self._batch_size)
+        return self._batches(part for batch in batches for part in _dealt(batch, rank, ranks, microbatches))
 
     def sequential(self, positions: Tensor | None = None, *, batch_size: int | None = None) -> Iterator[Batch]:
         """Yield all rows, or those at the positions (M,) int64, in order; evaluation may take larger batches.
@@ -85,10 +90,9 @@ class Loader:
         """
         size = self._batch_size if batch_size is None else batch_size
         _check_whole("Loader", "batch_size", size, 1)
-        return self._batches(torch.arange(len(self._rows)) if positions is None else positions, size, 0, 1)
+        return self._batches(_cut(torch.arange(len(self._rows)) if positions is None else positions, size))
 
-    def _batches(self, order: Tensor, size: int, rank: int, ranks: int) -> Iterator[Batch]:
-        parts = (share(order[first : first + size], rank, ranks) for first in range(0, len(order), size))
+    def _batches(self, parts: Iterator[Tensor]) -> Iterator[Batch]:
         if not self._workers:
             return map(self._reader.read, parts)
         return self._from_workers(list(parts))
@@ -145,6 +149,15 @@ class _Reader(Dataset[Any]):
         batch = self.read(torch.zeros(1, dtype=torch.int64))
         inputs = {prepare: _no_rows(value) for prepare, value in batch.inputs.items()}
         return Batch(inputs, None if batch.labels is None else batch.labels[:0], batch.ids[:0])
+
+
+def _cut(order: Tensor, size: int) -> Iterator[Tensor]:
+    return (order[first : first + size] for first in range(0, len(order), size))
+
+
+def _dealt(batch: Tensor, rank: int, ranks: int, microbatches: int) -> Iterator[Tensor]:
+    mine = share(batch, rank, ranks)
+    return (share(mine, index, microbatches) for index in range(microbatches))
 
 
 def _prepared(prepare: Prepare, columns: Columns, ids: Tensor) -> ModelInput:
