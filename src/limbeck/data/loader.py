@@ -3,6 +3,7 @@
 Shape legend, this file:  N rows of the set, B rows of a batch.
 """
 
+import pickle
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limbeck.data.order import epoch_order, private_generator, share
-from limbeck.errors import ArgumentError, DataError
+from limbeck.errors import ArgumentError, DataError, NotImportable
 from limbeck.types import Batch, Columns, ModelInput, Prepare, TransferSet
 
 
@@ -72,6 +73,13 @@ class Loader:
         Raises:
             ArgumentError: `start` lies outside [0, steps_per_epoch], `rank` outside [0, ranks), or `microbatches` < 1.
             DataError: While iterating: rows cannot be read, or a `prepare` failed.
+            NotImportable: While iterating: there are workers, and rows or a `prepare` cannot be sent to them.
+
+        >>> from limbeck.data.tensors import TensorSet
+        >>> from limbeck.data.prepare import plain_features
+        >>> loader = Loader(TensorSet(torch.randn(5, 3)), [plain_features], batch_size=2)
+        >>> [tuple(batch.inputs[plain_features].shape) for batch in loader.epoch(seed=0, epoch=0, start=1)]
+        [(2, 3), (1, 3)]
         """
         if not 0 <= start <= self.steps_per_epoch:
             raise ArgumentError(f"Loader: start must lie in [0, {self.steps_per_epoch}], steps. Got {start}.")
@@ -87,6 +95,7 @@ class Loader:
         Raises:
             ArgumentError: `batch_size` is no positive whole number.
             DataError: While iterating: rows cannot be read, or a `prepare` failed.
+            NotImportable: While iterating: there are workers, and rows or a `prepare` cannot be sent to them.
         """
         size = self._batch_size if batch_size is None else batch_size
         _check_whole("Loader", "batch_size", size, 1)
@@ -107,7 +116,14 @@ class Loader:
             collate_fn=_unchanged,
             generator=private_generator(0, "workers"),
         )
-        for answer in loader:
+        try:
+            answers = iter(loader)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            raise NotImportable(
+                f"Loader: {self._workers} workers need rows and prepares that another process can import: {error}. "
+                "Define them at the top level of a module, or use workers=0."
+            ) from error
+        for answer in answers:
             if isinstance(answer, _Failure):
                 raise DataError(answer.sentence) from RuntimeError(f"in a worker process:\n{answer.trace}")
             inputs, labels, ids = answer

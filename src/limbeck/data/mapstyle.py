@@ -135,6 +135,10 @@ class MapStyleSet:
         part._labels = None if self._labels is None else self._labels.index_select(0, positions)
         return part
 
+    def __repr__(self) -> str:
+        classes = f"{len(self._classes or ())} classes" if self.labelled else "unlabelled"
+        return f"MapStyleSet({len(self)} rows, {classes}: {', '.join(self._names)})"
+
 
 def stacked(values: list[Any]) -> Column:
     """Return values of rows as one tensor with the rows first where they are numbers or arrays of one shape and dtype.

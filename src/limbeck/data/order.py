@@ -27,6 +27,9 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
     Raises:
         ArgumentError: `count` or `epoch` is negative.
+
+    >>> epoch_order(5, seed=0, epoch=1).sort().values.tolist()
+    [0, 1, 2, 3, 4]
     """
     if count < 0 or epoch < 0:
         raise ArgumentError(f"epoch_order: count and epoch must not be negative. Got {count} and {epoch}.")
@@ -40,6 +43,9 @@ def share(positions: Tensor, rank: int, ranks: int) -> Tensor:
 
     Raises:
         ArgumentError: `rank` lies outside [0, ranks).
+
+    >>> share(torch.tensor([4, 8, 15, 16, 23]), rank=1, ranks=2)
+    tensor([ 8, 16])
     """
     if not 0 <= rank < ranks:
         raise ArgumentError(f"share: rank must lie in [0, ranks). Got rank {rank} of {ranks}.")

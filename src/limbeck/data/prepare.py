@@ -17,6 +17,9 @@ def plain_features(columns: Columns) -> ModelInput:
 
     Raises:
         DataError: A column is no tensor (text, images of several sizes).
+
+    >>> plain_features({"image": torch.tensor([[0, 255]], dtype=torch.uint8)})
+    tensor([[0., 1.]])
     """
     tensors = {name: _model_ready(name, values) for name, values in columns.items()}
     if len(tensors) == 1:

@@ -3,7 +3,8 @@
 Shape legend, this file:  N rows, K classes that occur.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -44,6 +45,15 @@ def _check_same_classes(name: str, other: TransferSet, train: TransferSet) -> No
     raise DataError(f"Splits: {difference}; give every split the same `classes`, in the same order.")
 
 
+def without_test(source: Splits | TransferSet | Callable[[], Splits | TransferSet]) -> Splits:
+    """Load splits and leave the test rows out: for what must not see them, such as runs that choose settings.
+
+    `partial(without_test, source)` is a data factory of its own.
+    """
+    found = source() if callable(source) else source
+    return replace(found, test=None) if isinstance(found, Splits) else Splits(train=found)
+
+
 def hold_out(train: TransferSet, fraction: float, seed: int) -> tuple[TransferSet, TransferSet]:
     """Split rows into a larger part to train on and a smaller part to validate on: (train, validation).
 
@@ -55,6 +65,12 @@ def hold_out(train: TransferSet, fraction: float, seed: int) -> tuple[TransferSe
     Raises:
         ArgumentError: `fraction` does not lie strictly between 0 and 1.
         DataError: There is no row to spare for one of the two sides.
+
+    >>> from limbeck.data.tensors import TensorSet
+    >>> rows = TensorSet(torch.randn(40, 3), labels=[0] * 30 + [1] * 10)
+    >>> train, validation = hold_out(rows, fraction=0.2, seed=0)
+    >>> train.labels.bincount(), validation.labels.bincount()
+    (tensor([24,  8]), tensor([6, 2]))
     """
     if not 0 < fraction < 1:
         raise ArgumentError(f"hold_out: fraction must lie strictly between 0 and 1. Got {fraction}.")
@@ -63,8 +79,10 @@ def hold_out(train: TransferSet, fraction: float, seed: int) -> tuple[TransferSe
         raise DataError(f"hold_out: a split needs at least two rows. Got {count}.")
     groups = _groups(train.labels, count)
     sizes = torch.tensor([len(group) for group in groups])
-    wanted = min(max(round(fraction * count), 1), count - 1)
-    numbers = _apportioned(sizes, wanted, low=(sizes > 1).long(), high=sizes - 1)
+    small = (sizes > 1) & (sizes * fraction < 1)  # one row each, on top of what the others give
+    others = sizes.masked_fill(small | (sizes < 2), 0)
+    wanted = round(fraction * int(others.sum()))
+    numbers = small.long() + _apportioned(others, wanted, low=small * 0, high=(others - 1).clamp_min(0))
     if not int(numbers.sum()):
         raise DataError(
             f"hold_out: each of the {count} classes has a single row, and a class's only row is not held out; "
@@ -83,6 +101,10 @@ def stratified_sample(labels: Tensor, count: int, seed: int) -> Tensor:
 
     Raises:
         ArgumentError: `count` lies outside [1, N].
+
+    >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    >>> labels[stratified_sample(labels, 3, seed=0)]
+    tensor([0, 0, 1])
     """
     total = len(labels)
     if not 1 <= count <= total:
@@ -108,7 +130,7 @@ def _apportioned(sizes_K: Tensor, total: int, *, low: Tensor, high: Tensor) -> T
 
     The sum is `total` unless the bounds forbid it.
     """
-    quota = sizes_K.double() * (total / int(sizes_K.sum()))
+    quota = sizes_K.double() * (total / max(int(sizes_K.sum()), 1))
     numbers = quota.floor().long().clamp(low, high)
     missing = total - int(numbers.sum())
     while missing:

@@ -53,7 +53,7 @@ def table(
     names = _feature_names(
         where, rows.column_names, features, [name for name in (label, id_column) if name is not None]
     )
-    columns = _stacked({name: column_of(where, name, rows[name]) for name in names})
+    columns = _stacked(where, {name: column_of(where, name, rows[name]) for name in names})
     ids = None if id_column is None else _ids(where, id_column, rows[id_column])
     labels = None
     if label is not None:
@@ -98,16 +98,14 @@ def _feature_names(
     return names
 
 
-def _stacked(columns: Mapping[str, Column]) -> dict[str, Column]:
+def _stacked(where: str, columns: Mapping[str, Column]) -> dict[str, Column]:
     """Stack the columns of single numbers, F × (N,), into the column "features", (N, F); keep the others."""
     numbers = {name: values for name, values in columns.items() if isinstance(values, Tensor) and values.dim() == 1}
     others = {name: values for name, values in columns.items() if name not in numbers}
     if not numbers:
         return others
     if "features" in others:
-        raise DataError(
-            'A column "features" of lists or text stands beside columns of numbers; choose with `features`.'
-        )
+        raise DataError(f'{where} has numbers beside a column "features" of another kind; choose with `features`.')
     return {"features": torch.stack([values.to(torch.float32) for values in numbers.values()], dim=1), **others}
 
 

@@ -21,6 +21,11 @@ class TensorSet:
     """A transfer set whose columns are tensors or lists in memory.
 
     A batch is one `index_select` a column, and no row of a tensor is touched from Python.
+
+    >>> import torch
+    >>> rows = TensorSet({"features": torch.eye(3), "text": ["a", "b", "c"]}, labels=[0, 1, 1], classes=["no", "yes"])
+    >>> rows.rows(torch.tensor([2, 0])).columns["text"], rows.subset(torch.tensor([2, 0])).ids
+    (['c', 'a'], tensor([2, 0]))
     """
 
     def __init__(

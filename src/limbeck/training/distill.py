@@ -15,7 +15,7 @@ from limbeck.errors import MismatchError, ResumeError
 from limbeck.files import write_json
 from limbeck.models import caller_of, knowledge_of
 from limbeck.objective import Loss
-from limbeck.specification import Distillation, Json, from_json, identity, to_json
+from limbeck.specification import Distillation, EnsembleOf, Json, from_json, identity, to_json
 from limbeck.teachers.frozen import prepare_of
 from limbeck.training.checkpoint import newest
 from limbeck.training.evaluate import Predictions, predict_teacher
@@ -78,6 +78,21 @@ def distill(
         fit.run()
         harvest(fit, materials.splits, materials.classes, out)
     return Run(out)
+
+
+def train_teacher(spec: Distillation, folder: Path, *, watcher: Watcher, parallel: int | None = None) -> None:
+    """Train what a specification's teacher still lacks into `folder`, the members of an ensemble side by side.
+
+    `distill` does the same by itself; a campaign of many runs does it once, before they all ask for the same teacher.
+    """
+    place = find_place("cpu", "float32")
+    room = TeacherRoom(
+        folder=folder, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
+    )
+    if isinstance(spec.teacher, EnsembleOf):
+        room.train_members(spec.teacher)
+    elif isinstance(spec.teacher, Distillation):
+        room.trained(spec.teacher)
 
 
 def train_apart(encoded: Json, folder: str) -> str:

@@ -12,18 +12,21 @@ from limbeck.data.loader import Loader
 from limbeck.data.order import mixed_seed
 from limbeck.data.splits import Splits
 from limbeck.files import write_json, write_tensors, write_text
-from limbeck.models import fingerprint, parameter_count
+from limbeck.models import caller_of, fingerprint, knowledge_of, parameter_count
 from limbeck.training.card import model_card
 from limbeck.training.checkpoint import load_weights
 from limbeck.training.evaluate import Predictions, predict_student, predict_teacher, scores
 from limbeck.training.loop import Fit
-from limbeck.types import Teacher, TransferSet
+from limbeck.types import Knowledge, Teacher, TransferSet
 
 MOST_TRAINING_ROWS = 100_000
 """Training rows whose answers are kept; of more, a seeded sample."""
 
 SAMPLE_ROWS = 16
 """Rows whose raw content is kept for people to look at."""
+
+SAMPLE_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
+"""Temperatures at which both models' probabilities on the sample rows are kept."""
 
 
 def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path) -> None:
@@ -47,7 +50,7 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
     summary = _summary(fit, found, teacher_found)
     write_json(out / "student" / "config.json", _config(fit, classes))
     write_text(out / "student" / "README.md", model_card(out.name, summary, classes))
-    _sample(splits.test or splits.validation or splits.train, out / "samples")
+    _sample(fit, splits.test or splits.validation or splits.train, out / "samples")
     _enter_in_ledger(fit, found, out)
     write_json(out / "summary.json", summary)
 
@@ -117,15 +120,40 @@ def _enter_in_ledger(fit: Fit, found: dict[str, Any], out: Path) -> None:
         ledger.write(json.dumps(entry) + "\n")
 
 
-def _sample(rows: TransferSet, folder: Path) -> None:
-    """Keep the first rows of a split in raw form: tensors as safetensors, text as JSON."""
-    some = rows.rows(torch.arange(min(SAMPLE_ROWS, len(rows))))
+def _sample(fit: Fit, rows: TransferSet, folder: Path) -> None:
+    """Keep the first rows of a split in raw form (tensors as safetensors, text as JSON) and what both models answer."""
+    positions = torch.arange(min(SAMPLE_ROWS, len(rows)))
+    some = rows.rows(positions)
     tensors: dict[str, Tensor] = {name: value for name, value in some.columns.items() if isinstance(value, Tensor)}
     texts = {name: list(value) for name, value in some.columns.items() if _is_text(value)}
     own = {"ids": some.ids} if some.labels is None else {"ids": some.ids, "labels": some.labels}
     write_tensors(folder / "rows.safetensors", {**{f"columns.{k}": v for k, v in tensors.items()}, **own})
     if texts:
         write_json(folder / "rows.json", texts)
+    write_tensors(folder / "answers.safetensors", _sample_answers(fit, rows, positions))
+
+
+@torch.no_grad()
+def _sample_answers(fit: Fit, rows: TransferSet, positions: Tensor) -> dict[str, Tensor]:
+    """`student@T` and `teacher@T`: probabilities (rows, classes), asked of the models at each temperature."""
+    prepares = (fit.loss.prepare, *(() if fit.teacher is None else fit.teacher.prepares))
+    batch = next(Loader(rows, prepares, batch_size=len(positions)).sequential(positions)).to(fit.place.device)
+    fit.student.eval()
+    student = knowledge_of(caller_of(fit.student), batch.inputs[fit.loss.prepare], fit.loss.head)
+    models: dict[str, Knowledge] = {"student": student}
+    if fit.teacher is not None:
+        models["teacher"] = fit.teacher(batch)
+    return {
+        f"{who}@{temperature:g}": _probabilities(knowledge, temperature)
+        for who, knowledge in models.items()
+        for temperature in SAMPLE_TEMPERATURES
+    }
+
+
+def _probabilities(knowledge: Knowledge, temperature: float) -> Tensor:
+    answer = knowledge.at(temperature)
+    tempered = answer.logits / temperature
+    return tempered.softmax(-1) if answer.head == "softmax" else tempered.sigmoid()
 
 
 def _is_text(value: Any) -> bool:

@@ -82,7 +82,7 @@ class TeacherRoom:
     def resolve(self, source: TeacherSource, spec: Distillation, splits: Splits) -> Teacher:
         """Turn what a specification calls its teacher into one that answers. Raises: SpecificationError otherwise."""
         if isinstance(source, EnsembleOf):
-            self._train_members(source)
+            self.train_members(source)
             members = [self.resolve(member, spec, splits) for member in source.members]
             return Ensemble(members, mean=source.mean, weights=source.weights, stacked=source.stacked)
         if isinstance(source, Distillation):
@@ -111,7 +111,7 @@ class TeacherRoom:
                 self.train(spec, folder, resume=True, watcher=self.watcher)
         return run
 
-    def _train_members(self, ensemble: EnsembleOf) -> None:
+    def train_members(self, ensemble: EnsembleOf) -> None:
         """Train the members that have yet to be trained, side by side; each is found again by its hash."""
         missing = [
             member

@@ -1,0 +1,126 @@
+"""`limbeck distill SPEC` and `limbeck distill --data … --teacher … --student …`."""
+
+import importlib
+import pkgutil
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import limbeck_recipes
+from limbeck.cli.flags import call_with_flags, names_of_overrides, overridden, print_overrides
+from limbeck.cli.parts import from_parts
+from limbeck.cli.show import show_run
+from limbeck.errors import SpecificationError
+from limbeck.references import load
+from limbeck.specification import Distillation
+from limbeck.training.distill import distill
+
+_HELP = """usage: limbeck distill SPEC [flags]
+       limbeck distill --data FOLDER|FILE|ID --student FILE.py:factory [--teacher FILE.py:object|RUN] [flags]
+
+SPEC is file.py:function, where the function returns a Distillation, or the name of a recipe: {recipes}.
+
+flags of every run:
+  --out FOLDER       where the run goes (runs/NAME)
+  --resume           go on from the last checkpoint in --out
+  --overwrite        delete the run that stands in --out first
+  --parallel N       how many members of an ensemble are trained at once, at most
+"""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Flags of every command that trains."""
+
+    out: Path | None = None
+    """Where the run goes."""
+    resume: bool = False
+    """Go on from the last checkpoint."""
+    overwrite: bool = False
+    """Delete the run that stands there first."""
+    parallel: int | None = None
+    """How many members of an ensemble are trained at once, at most."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Train a student and print where it landed."""
+    words = list(words)
+    asks_help = any(word in ("-h", "--help") for word in words)
+    name, function, rest = _specification(words)
+    prog = f"limbeck distill {name}".rstrip()
+    if asks_help:
+        _print_help(function, prog, bool(name))
+        return
+    common, rest = call_with_flags(Common, rest, prog)
+    spec, left = call_with_flags(function, rest, prog)
+    if not isinstance(spec, Distillation):
+        raise SpecificationError(f"{name} must return a Distillation. It returned a {type(spec).__name__}.")
+    _refuse_shared_names(function, spec, name)
+    spec = overridden(spec, left, prog)
+    out = common.out or Path("runs") / (Path(name.partition(":")[0]).stem if name else "student")
+    origin = {"command": shlex.join(["limbeck", "distill", *words]), "specification": name or "parts"}
+    finished = distill(
+        spec, out, resume=common.resume, overwrite=common.overwrite, parallel=common.parallel, origin=origin
+    )
+    show_run(finished)
+
+
+def _specification(words: list[str]) -> tuple[str, Callable[..., Any], list[str]]:
+    if not words or words[0].startswith("-"):
+        return "", from_parts, words
+    name, *rest = words
+    if name.endswith(".py"):
+        raise SpecificationError(f"{name} names a file only; write {name}:function, a function that returns a Distillation.")
+    found = load(name) if ":" in name else _recipe(name)
+    if not callable(found):
+        raise SpecificationError(f"{name} is a {type(found).__name__}, not a function that returns a Distillation.")
+    return name, found, rest
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that are installed."""
+    return sorted(module.name for module in pkgutil.iter_modules(limbeck_recipes.__path__))
+
+
+def _recipe(name: str) -> Any:
+    if name not in recipes():
+        raise SpecificationError(
+            f"There is no recipe {name!r}. There are: {', '.join(recipes())}; or name a function as file.py:function."
+        )
+    return getattr(importlib.import_module(f"limbeck_recipes.{name}"), name)
+
+
+def _refuse_shared_names(function: Callable[..., Any], spec: Distillation, name: str) -> None:
+    import inspect
+
+    own = set(inspect.signature(function).parameters)
+    shared = sorted(own & {*names_of_overrides(spec), *Common.__dataclass_fields__})
+    if shared:
+        raise SpecificationError(
+            f"{name or 'limbeck distill'} has a parameter {shared[0]!r}, which is a flag of every specification too; rename it."
+        )
+
+
+def _print_help(function: Callable[..., Any], prog: str, has_spec: bool) -> None:
+    import tyro
+
+    print(_HELP.format(recipes=", ".join(recipes())))
+    sys.stdout.flush()
+    try:
+        tyro.cli(function, args=["--help"], prog=prog)
+    except SystemExit:
+        pass
+    if has_spec:
+        try:
+            spec = function()
+        except Exception:  # a specification with required arguments has no fields to show yet
+            return
+        print("\nand of its specification:\n", flush=True)
+        print_overrides(spec, prog)
+
+
+__all__ = ["Common", "partial", "recipes", "run"]

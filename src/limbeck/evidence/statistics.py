@@ -1,0 +1,73 @@
+"""Statistics of paired runs: the same seeds in both arms, so that what both share cancels.
+
+Shape legend, this file:  S seeds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import stats
+
+from limbeck.errors import ArgumentError
+
+MOST_EXACT_SEEDS = 20
+"""Up to so many seeds the sign-flip test visits every pattern of signs (2^20, about a million)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedDifference:
+    """The difference of two arms over paired seeds, in the unit of what was measured."""
+
+    mean: float
+    """Mean over the seeds of (first arm - second arm)."""
+    sd: float
+    """Standard deviation over the seeds of that difference (n - 1 in the denominator)."""
+    interval: tuple[float, float]
+    """Student's t interval for the mean: it covers the chance of seeds, not the choice of test rows."""
+    level: float
+    """Confidence level of the interval."""
+    p_value: float
+    """Two-sided exact sign-flip test: how often signs drawn at random give a mean at least as far from zero."""
+    seeds: int
+    """Number of pairs."""
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> PairedDifference:
+    """Compare two arms that were run with the same seeds, in the same order.  (S,), (S,) -> record.
+
+    With S pairs the smallest two-sided p-value is 2 / 2^S: three seeds can never reach 0.05, six can.
+    Raises: ArgumentError for fewer than two pairs, unequal numbers, or more than `MOST_EXACT_SEEDS` pairs.
+    Reference: Fisher, The Design of Experiments, 1935, section 21 (the randomisation test).
+    """
+    if len(first) != len(second) or not 2 <= len(first) <= MOST_EXACT_SEEDS:
+        raise ArgumentError(
+            f"paired_difference: each arm needs the same 2 to {MOST_EXACT_SEEDS} seeds. "
+            f"Got {len(first)} and {len(second)}."
+        )
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    mean, sd, count = float(differences.mean()), float(differences.std(ddof=1)), len(differences)
+    half = float(stats.t.ppf(0.5 + level / 2, count - 1)) * sd / count**0.5
+    return PairedDifference(
+        mean=mean,
+        sd=sd,
+        interval=(mean - half, mean + half),
+        level=level,
+        p_value=_sign_flip(differences),
+        seeds=count,
+    )
+
+
+def _sign_flip(differences: np.ndarray) -> float:
+    # By symmetry the first sign may stay as it is; the half that is left out mirrors the half that is visited.
+    signs = np.array(list(product((1.0, -1.0), repeat=len(differences) - 1)))
+    sums = np.abs(differences[0] + signs @ differences[1:]) if signs.size else np.abs(differences[:1])
+    observed = abs(differences.sum())
+    return float(np.mean(sums >= observed * (1 - 1e-12)))
+
+
+def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1 in the denominator; 0 for a single value)."""
+    array = np.asarray(values, dtype=np.float64)
+    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
