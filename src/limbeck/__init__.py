@@ -1,1 +1,61 @@
-"""Limbeck: knowledge distillation on PyTorch, with the proof that the teaching helped."""
+"""Limbeck: knowledge distillation on PyTorch, with the proof that the teaching helped.
+
+    from limbeck import Distillation, HardLabels, SoftTargets, distill, load_student
+
+Names are imported when they are first used, so that the command line can answer before torch is loaded.
+"""
+
+import importlib
+from typing import Any
+
+from limbeck._version import __version__
+
+_WHERE = {
+    "Batch": "limbeck.types",
+    "Cosine": "limbeck.schedules",
+    "Dense": "limbeck.types",
+    "Distillation": "limbeck.specification",
+    "Ensemble": "limbeck.teachers.ensemble",
+    "EnsembleOf": "limbeck.specification",
+    "FrozenTeacher": "limbeck.teachers.frozen",
+    "HardLabels": "limbeck.objective",
+    "Knowledge": "limbeck.types",
+    "LimbeckError": "limbeck.errors",
+    "Linear": "limbeck.schedules",
+    "LogitKnowledge": "limbeck.types",
+    "LogitMatching": "limbeck.objective",
+    "Loss": "limbeck.objective",
+    "MapStyleSet": "limbeck.data.mapstyle",
+    "Objective": "limbeck.objective",
+    "ObjectiveValue": "limbeck.objective",
+    "PairedDifference": "limbeck.evidence.statistics",
+    "Rows": "limbeck.types",
+    "Run": "limbeck.training.run",
+    "SoftTargets": "limbeck.objective",
+    "Splits": "limbeck.data.splits",
+    "Teacher": "limbeck.types",
+    "TensorSet": "limbeck.data.tensors",
+    "Term": "limbeck.objective",
+    "TransferSet": "limbeck.types",
+    "distill": "limbeck.training.distill",
+    "hub": "limbeck.data.hub",
+    "load_student": "limbeck.training.rebuild",
+    "paired_difference": "limbeck.evidence.statistics",
+    "table": "limbeck.data.tables",
+}
+
+__all__ = ["__version__", *_WHERE, "data", "functional", "load_data"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("data", "functional"):
+        return importlib.import_module(f"limbeck.{name}")
+    if name == "load_data":
+        return importlib.import_module("limbeck.data.open").load
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

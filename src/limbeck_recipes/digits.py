@@ -1,10 +1,12 @@
 """scikit-learn's bundled digits: ten small networks teach a much smaller one that sees 256 rows."""
 
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import nn
 
+from limbeck.campaigns.trial import Trial
 from limbeck.data.digits import digits as digit_rows
 from limbeck.data.splits import without_test
 from limbeck.objective import HardLabels, SoftTargets
@@ -54,4 +56,16 @@ def digits(*, rows: int = ROWS, hidden: int = 16, members: int = MEMBERS) -> Dis
         optimizer=partial(torch.optim.Adam, lr=1e-2),
         epochs=60,
         batch_size=32,
+    )
+
+
+def trial(*, rows: int = ROWS, hidden: int = 16, members: int = MEMBERS, seeds: int = 8) -> Trial:
+    """The same student, taught and alone, each at the best of five learning rates, over `seeds` paired seeds."""
+    taught = digits(rows=rows, hidden=hidden, members=members)
+    return Trial(
+        taught=taught,
+        alone=replace(taught, teacher=None, objective=HardLabels()),
+        rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        selection_seeds=(100, 101, 102),
+        seeds=tuple(range(seeds)),
     )

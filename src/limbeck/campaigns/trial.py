@@ -17,7 +17,8 @@ from limbeck.training.distill import train_teacher
 from limbeck.training.progress import Watcher
 from limbeck.training.run import Run
 
-ARMS = ("taught", "alone")
+PLAN = "campaign.json"
+"""The file that holds a campaign's plan, choices and runs, and marks its folder."""
 
 
 @final
@@ -78,6 +79,7 @@ def run_trial(trial: Trial, out: Path, *, watcher: Watcher, parallel: int | None
     row is scored, and the runs afterwards. What is finished is not run again.
     """
     folder = out / "runs"
+    _write(out, trial, {}, {}, scored=None)
     train_teacher(trial.taught, folder / "teachers", watcher=watcher, parallel=parallel)
     found = run_specifications(
         {
@@ -149,4 +151,4 @@ def _write(
         "runs": scored
         and {name: {str(seed): run.path.name for seed, run in row.items()} for name, row in scored.items()},
     }
-    write_json(out / "campaign.json", record)
+    write_json(out / PLAN, record)

@@ -1,14 +1,17 @@
 """`limbeck distill SPEC` and `limbeck distill --data … --teacher … --student …`."""
 
+import contextlib
 import importlib
+import inspect
 import pkgutil
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+import tyro
 
 import limbeck_recipes
 from limbeck.cli.flags import call_with_flags, names_of_overrides, overridden, print_overrides
@@ -74,7 +77,7 @@ def _specification(words: list[str]) -> tuple[str, Callable[..., Any], list[str]
         return "", from_parts, words
     name, *rest = words
     if name.endswith(".py"):
-        raise SpecificationError(f"{name} names a file only; write {name}:function, a function that returns a Distillation.")
+        raise SpecificationError(f"{name} names no function; write {name}:function, where it returns a Distillation.")
     found = load(name) if ":" in name else _recipe(name)
     if not callable(found):
         raise SpecificationError(f"{name} is a {type(found).__name__}, not a function that returns a Distillation.")
@@ -95,25 +98,19 @@ def _recipe(name: str) -> Any:
 
 
 def _refuse_shared_names(function: Callable[..., Any], spec: Distillation, name: str) -> None:
-    import inspect
-
     own = set(inspect.signature(function).parameters)
     shared = sorted(own & {*names_of_overrides(spec), *Common.__dataclass_fields__})
     if shared:
         raise SpecificationError(
-            f"{name or 'limbeck distill'} has a parameter {shared[0]!r}, which is a flag of every specification too; rename it."
+            f"{name or 'limbeck distill'} has a parameter {shared[0]!r}, which is a flag of every run too; rename it."
         )
 
 
 def _print_help(function: Callable[..., Any], prog: str, has_spec: bool) -> None:
-    import tyro
-
     print(_HELP.format(recipes=", ".join(recipes())))
     sys.stdout.flush()
-    try:
+    with contextlib.suppress(SystemExit):
         tyro.cli(function, args=["--help"], prog=prog)
-    except SystemExit:
-        pass
     if has_spec:
         try:
             spec = function()
@@ -121,6 +118,3 @@ def _print_help(function: Callable[..., Any], prog: str, has_spec: bool) -> None
             return
         print("\nand of its specification:\n", flush=True)
         print_overrides(spec, prog)
-
-
-__all__ = ["Common", "partial", "recipes", "run"]

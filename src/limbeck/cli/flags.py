@@ -6,8 +6,8 @@ import io
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
-from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from functools import partial, wraps
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -42,13 +42,11 @@ def call_with_flags(function: Callable[..., Result], words: Sequence[str], prog:
 
     Raises: SpecificationError for a word that cannot be read, and for whatever the function itself raises.
     """
-    parsed: list[Any] = []
     with _one_sentence(prog):
         # tyro only reads: the function is called outside, where its errors are its own.
-        reader = tyro.cli(_arguments_of(function, parsed), args=words, prog=prog, return_unknown_args=True)
-    left = reader[1]
+        arguments, left = tyro.cli(_reader_of(function), args=words, prog=prog, return_unknown_args=True)
     try:
-        return function(**parsed[0]), left
+        return function(**arguments), left
     except LimbeckError:
         raise
     except Exception as error:
@@ -59,14 +57,20 @@ def call_with_flags(function: Callable[..., Result], words: Sequence[str], prog:
         ) from error
 
 
-def _arguments_of(function: Callable[..., Any], parsed: list[Any]) -> Callable[..., None]:
-    import functools
+def _reader_of(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    @wraps(function)
+    def arguments(**named: Any) -> dict[str, Any]:
+        return named
 
-    @functools.wraps(function)
-    def take(**arguments: Any) -> None:
-        parsed.append(arguments)
+    return arguments
 
-    return take
+
+def parsed(record: type[Result], words: Sequence[str], prog: str) -> Result:
+    """Read all words into a dataclass of flags. Raises: SpecificationError for a word that fits none of them."""
+    found, left = call_with_flags(record, words, prog)
+    if left:
+        _refuse_unknown(left, list(getattr(record, "__dataclass_fields__", ())), prog)
+    return found
 
 
 def overridden(spec: Distillation, words: Sequence[str], prog: str) -> Distillation:
@@ -79,10 +83,8 @@ def overridden(spec: Distillation, words: Sequence[str], prog: str) -> Distillat
         return spec
     _refuse_unknown(words, list(flags), prog)
     with _one_sentence(prog):
-        values = tyro.cli(_record(flags), args=words, prog=prog)
-    changed = {
-        name: value for name in flags if (value := getattr(values, _python_name(name))) != flags[name].current
-    }
+        values: Any = tyro.cli(_record(flags), args=words, prog=prog)
+    changed = {name: value for name in flags if (value := getattr(values, _python_name(name))) != flags[name].current}
     return _applied(spec, changed)
 
 
@@ -181,6 +183,3 @@ def _middle(framed: str) -> str:
         body.append(line)
     text = " ".join(body).replace("Error parsing ", "")
     return text if text.endswith(".") else f"{text}."
-
-
-Choice = Literal["yes", "no"]

@@ -66,8 +66,10 @@ class Run:
         return Predictions.load(path) if path.is_file() else None
 
 
-def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") -> None:
     """Make sure that a run may be written to `out`; create nothing.
+
+    `mark` is the file by which a folder is known to hold what would be overwritten or gone on with.
 
     Raises: RunError where `out` is occupied and neither resuming nor overwriting was asked for, or where overwriting
     would delete something that is not a run.
@@ -76,7 +78,7 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise RunError(f"{out} is a file; a run needs a folder.")
-    is_run = (out / "spec.json").is_file()
+    is_run = (out / mark).is_file()
     if overwrite and is_run:
         shutil.rmtree(out)
     elif overwrite:

@@ -1,0 +1,39 @@
+"""`limbeck report RUN`: the page of a finished run, made again from its records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from limbeck.campaigns.trial import PLAN
+from limbeck.cli.flags import call_with_flags
+from limbeck.errors import RunError, SpecificationError
+from limbeck.evidence.facts import facts_of_run
+from limbeck.files import read_json, write_json
+from limbeck.report.page import write_page
+from limbeck.training.run import Run
+
+
+def report(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) -> None:
+    """Make the page of a finished run, or of a demo, again.
+
+    Args:
+        run: the folder of the run.
+        out: where the page goes; report.html in the run's folder unless given.
+    """
+    if (run / PLAN).is_file():
+        if not (run / "facts.json").is_file():
+            raise RunError(f"The campaign {run} has not finished; go on with --resume.")
+        facts = read_json(run / "facts.json")
+    else:
+        facts = facts_of_run(Run.open(run))
+        write_json(run / "facts.json", facts)
+    print(write_page(facts, out or run / "report.html"))
+
+
+def run(words: Sequence[str]) -> None:
+    """Make the page and print where it is."""
+    _, left = call_with_flags(report, words, "limbeck report")
+    if left:
+        raise SpecificationError(f"The word {left[0]!r} belongs to no flag; `limbeck report --help` lists the flags.")
