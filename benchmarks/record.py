@@ -1,0 +1,61 @@
+"""What a stranger needs to repeat a measurement: the command, the commit, versions and the machine."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.files import write_json
+from limbeck.training.place import has_bfloat16
+
+LIBRARIES = ("torch", "accelerate", "transformers", "numpy")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_record(path: Path, seeds: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Write what was found, after everything around it."""
+    surroundings = {
+        "command": command(sys.argv[1:]),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks")),
+        "seeds": dict(seeds),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "machine": machine(),
+    }
+    write_json(path, {**surroundings, **found})
+
+
+def command(arguments: list[str]) -> str:
+    """The command line, with the last part of each absolute path: where a person keeps data is no part of a result."""
+    shown = [Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments]
+    return shlex.join(["python", "benchmarks/epoch.py", *shown])
+
+
+def machine() -> dict[str, Any]:
+    """The processor, and how much of it torch uses."""
+    return {
+        "system": platform.system(),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": has_bfloat16(torch.device("cpu")),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _cpu_model() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
