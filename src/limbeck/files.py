@@ -13,24 +13,28 @@ from torch import Tensor
 
 from limbeck.errors import RunError
 
+_ASIDE = ".writing-"
+
 
 @contextmanager
 def whole_directory(final: Path) -> Iterator[Path]:
     """Yield an empty folder beside `final`; on leaving, sync what was written there and rename it to `final`.
 
-    What stood at `final` is replaced. After an exception, or a kill, `final` is as it was before.
+    What stood at `final` is replaced; an exception leaves it as it was. It is moved away just before the new folder is
+    moved in, so that a kill in between leaves neither: what must never be missing gets a new name each time.
     """
-    aside = final.with_name(f".writing-{final.name}-{os.getpid()}")
+    aside, before = _aside(final), final.with_name(f"{_ASIDE}replaced-{final.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         yield aside
-        for path in aside.rglob("*"):
-            if path.is_file():
-                _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
+        for path in (aside, *aside.rglob("*")):
+            _sync(path)
+        if final.exists():
+            final.rename(before)
         aside.rename(final)
         _sync(final.parent)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -38,7 +42,7 @@ def whole_directory(final: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, or leave what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".writing-{path.name}-{os.getpid()}")
+    aside = _aside(path)
     aside.write_text(text, encoding="utf-8")
     _sync(aside)
     aside.replace(path)
@@ -62,7 +66,7 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors; tensors that share memory are stored once each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".writing-{path.name}-{os.getpid()}")
+    aside = _aside(path)
     own: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -71,6 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         own[name] = flat.clone() if flat.untyped_storage().data_ptr() in seen else flat
         seen.add(flat.untyped_storage().data_ptr())
     safetensors.torch.save_file(own, aside)
+    _sync(aside)
     aside.replace(path)
 
 
@@ -82,6 +87,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise RunError(f"There is no {path.name} in {path.parent}.") from None
     except safetensors.SafetensorError as error:
         raise RunError(f"{path} is damaged: {error}.") from error
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a file or folder is one that was being written when its process was killed."""
+    return path.name.startswith(_ASIDE)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder. No other process may be writing there."""
+    for path in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}")
 
 
 def _sync(path: Path) -> None:

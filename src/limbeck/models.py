@@ -91,7 +91,8 @@ def captured(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tens
     """Collect the outputs of the named submodules during the calls made inside the block.
 
     Yields a mapping that each forward pass fills anew, from the submodule's dotted name to its output, whose shape is
-    the submodule's own. Raises: MismatchError for a name that the model lacks, with the closest names that it has.
+    the submodule's own; of a tuple or a mapping, the first part. Raises: MismatchError for a name that the model lacks,
+    with the closest names that it has, and during the call for an output that is no tensor.
     """
     features: dict[str, Tensor] = {}
     handles = [_submodule(module, name).register_forward_hook(_keep(features, name)) for name in names]
@@ -113,7 +114,13 @@ def _submodule(module: nn.Module, name: str) -> nn.Module:
 
 def _keep(features: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any], None]:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        features[name] = output[0] if isinstance(output, tuple) else output
+        parts = tuple(output.values()) if isinstance(output, Mapping) else output
+        first = parts[0] if isinstance(parts, tuple | list) and parts else parts
+        if not isinstance(first, Tensor):
+            raise MismatchError(
+                f"The submodule {name!r} returns a {type(output).__name__}, not a tensor; name one inside it instead."
+            )
+        features[name] = first
 
     return hook
 

@@ -145,7 +145,7 @@ class LogitMatching(Term):
 
 def _per_row(values: Tensor) -> Tensor:
     """(B,) as it is; (B, C) of a sigmoid head summed over its labels."""
-    return values if values.ndim == 1 else values.flatten(1).sum(-1)
+    return values if values.ndim < 2 else values.flatten(1).sum(-1)
 
 
 def _known(teacher: Knowledge | None) -> Knowledge:
@@ -210,7 +210,7 @@ class Objective(_Algebra):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term with weight compares with a teacher."""
+        """Whether any term compares with a teacher."""
         return any(part.term.needs_teacher for part in self.parts)
 
     @property
@@ -230,6 +230,10 @@ class Objective(_Algebra):
                 value = term(student, teacher, labels, step)
             except LimbeckError as error:
                 raise ObjectiveError(f"Term {term.name!r} cannot be computed: {error}") from error
+            if value.ndim != 1:  # a mean or a matrix would be summed too, at another scale than the other terms
+                raise ObjectiveError(
+                    f"Term {term.name!r} must give one value per row, not reduced. Got shape {tuple(value.shape)}."
+                )
             summed = value.sum()
             values[term.name], sums[term.name] = value, summed.detach()
             weighted = value_at(weight, step) * summed

@@ -10,10 +10,11 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from limbeck.errors import NotImportable, SpecificationError
@@ -94,15 +95,21 @@ def reference_of(value: Any) -> str:
             "`def` at the top level of a module or file, or use functools.partial of such a function."
         )
     module = sys.modules.get(home)
-    file = getattr(module, "__file__", None)
-    if (home == "__main__" or home.startswith(_FILE_MODULES)) and file:
-        return f"{Path(file).resolve()}:{qualname}"
     found: Any = module
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if module is None or found is None:
-        raise NotImportable(f"{describe(value)} cannot be imported as {home}:{qualname}.")
-    return f"{home}:{qualname}"
+    # A method of an instance is found under its class as another thing, without the instance's state.
+    if found is not value and not (inspect.ismethod(value) and found == value):
+        raise NotImportable(
+            f"{describe(value)} cannot be imported as {home}:{qualname}: something else stands there, or nothing; use "
+            "a function or class of a module or file, or functools.partial of one."
+        )
+    if home != "__main__" and not home.startswith(_FILE_MODULES):
+        return f"{home}:{qualname}"
+    file = getattr(module, "__file__", None)
+    if not file:
+        raise NotImportable(f"{describe(value)} was typed into a session, where no other finds it; put it in a file.")
+    return f"{Path(file).resolve()}:{qualname}"
 
 
 def describe(value: Any) -> str:
@@ -121,11 +128,40 @@ def source_hash(value: Any) -> str | None:
     """
     module = sys.modules.get(getattr(value, "__module__", ""))
     file = getattr(module, "__file__", None) or ""
-    if module is None or not file or "site-packages" in file or file.startswith(sys.base_prefix):
+    if module is None or not file or _is_library(Path(file)):
         return None
     seen: dict[str, str] = {}
     _collect(value, module, seen)
     return hashlib.sha256("\n".join(seen[name] for name in sorted(seen)).encode()).hexdigest()
+
+
+def _is_library(file: Path) -> bool:
+    standard = Path(sysconfig.get_path("stdlib"))
+    return file.is_relative_to(standard) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+def code_hash(value: Any) -> str | None:
+    """SHA-256 of what a function without a name does: its code, constants, defaults and closed-over plain values.
+
+    None for what is no Python function. The hash of a method of an instance holds the instance's `repr`.
+    """
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return None
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    plain = [cell for cell in cells if isinstance(cell, int | float | str | tuple | None)]
+    around = (plain, value.__defaults__, value.__kwdefaults__, getattr(value, "__self__", None))
+    return hashlib.sha256("\n".join((*_code_parts(code), repr(around))).encode()).hexdigest()
+
+
+def _code_parts(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield repr(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code_parts(constant)
+        else:  # the order of a set's repr changes from process to process
+            yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
 def _collect(value: Any, module: ModuleType, seen: dict[str, str]) -> None:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,7 +20,7 @@ from limbeck.data.splits import Splits
 from limbeck.errors import ArgumentError, NotImportable, SpecificationError
 from limbeck.models import fingerprint
 from limbeck.objective import Objective, Term
-from limbeck.references import describe, load, reference_of, source_hash
+from limbeck.references import code_hash, describe, load, reference_of, source_hash
 from limbeck.teachers.ensemble import Mean
 from limbeck.types import Prepare, Teacher, TransferSet
 
@@ -117,7 +119,14 @@ class Distillation:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "microbatches", "log_every"):
             check_whole("Distillation", 1, **{name: getattr(self, name)})
-        check_whole("Distillation", 0, workers=self.workers, probe_rows=self.probe_rows, seed=self.seed)
+        for name in ("workers", "probe_rows", "seed", "split_seed"):
+            check_whole("Distillation", 0, **{name: getattr(self, name)})
+        if self.keep_every is not None:
+            check_whole("Distillation", 1, keep_every=self.keep_every)
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise ArgumentError(
+                f"Distillation: checkpoint_seconds must be finite and not negative. Got {self.checkpoint_seconds}."
+            )
         if self.clip_norm is not None:
             check_positive("Distillation", clip_norm=self.clip_norm)
         if self.validation is not None and not 0 < self.validation < 1:
@@ -179,8 +188,12 @@ def to_json(value: Any) -> Json:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.generic):
+        return to_json(value.item())
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, torch.dtype):
+        return {"$ref": str(value).replace(".", ":"), "source": None}
     if isinstance(value, partial):
         keywords = {key: to_json(item) for key, item in value.keywords.items()}
         return {"$partial": to_json(value.func), "args": [to_json(item) for item in value.args], "kwargs": keywords}
@@ -189,7 +202,7 @@ def to_json(value: Any) -> Json:
     if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "fingerprint"):
         return _record(type(value), {field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, Mapping):
-        return {"$mapping": {str(key): to_json(item) for key, item in value.items()}}
+        return {"$mapping": [[to_json(key), to_json(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     return _live(value)
@@ -209,7 +222,7 @@ def _live(value: Any) -> Json:
     try:
         return {"$ref": reference_of(value), "source": source_hash(value)}
     except NotImportable as error:
-        return {"$opaque": describe(value), "why": str(error)}
+        return {"$opaque": describe(value), "code": code_hash(value), "why": str(error)}
 
 
 def from_json(encoded: Json) -> Any:
@@ -229,7 +242,7 @@ def from_json(encoded: Json) -> Any:
     if "$record" in encoded:
         return load(encoded["$record"])(**{name: from_json(part) for name, part in encoded["fields"].items()})
     if "$mapping" in encoded:
-        return {key: from_json(item) for key, item in encoded["$mapping"].items()}
+        return {from_json(key): from_json(item) for key, item in encoded["$mapping"]}
     if "$opaque" in encoded:
         raise NotImportable(encoded["why"])
     raise NotImportable(

@@ -81,7 +81,8 @@ class Ensemble:
         self.members = tuple(members)
         self.head, self.classes = _common_answers(self.members)
         self.mean: Mean = mean
-        self.weights = check_weights("Ensemble", weights or [1.0] * len(self.members), len(self.members))
+        equal = [1.0] * len(self.members)
+        self.weights = check_weights("Ensemble", equal if weights is None else weights, len(self.members))
         self.prepares = tuple(dict.fromkeys(prepare for member in self.members for prepare in member.prepares))
         self._stack = Stack(_frozen(self.members)) if stacked else None
 
@@ -99,7 +100,7 @@ class Ensemble:
         if self._stack is not None:
             logits_MBC = self._stack(batch.inputs[self.prepares[0]])
         else:
-            logits_MBC = torch.stack([_single_logits(member(batch)) for member in self.members])
+            logits_MBC = _stacked([_single_logits(member(batch)) for member in self.members])
         return MixtureKnowledge(logits_MBC, self.mean, self.weights, self.head)
 
     def to(self, device: torch.device) -> Self:
@@ -165,4 +166,14 @@ def _single_logits(knowledge: Knowledge) -> Tensor:
     logits = getattr(knowledge, "logits", None)
     if isinstance(logits, Tensor):
         return logits
-    raise MismatchError("Ensemble: an ensemble cannot be a member of another; give its members and their weights.")
+    raise MismatchError(
+        f"Ensemble: a member must reveal the logits of one network, and one answers with a {type(knowledge).__name__}; "
+        "of an ensemble within an ensemble, give the members and their weights."
+    )
+
+
+def _stacked(logits: Sequence[Tensor]) -> Tensor:
+    counts = [member.shape[-1] for member in logits]
+    if len(set(counts)) > 1:
+        raise MismatchError(f"Ensemble: members must have the same classes. Numbers of classes: {counts}.")
+    return torch.stack(list(logits))

@@ -12,7 +12,7 @@ from limbeck.data.order import mixed_seed
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError, ResumeError
-from limbeck.files import write_json
+from limbeck.files import sweep, write_json
 from limbeck.models import caller_of, knowledge_of
 from limbeck.objective import Loss
 from limbeck.specification import Distillation, EnsembleOf, Json, from_json, identity, to_json
@@ -26,7 +26,7 @@ from limbeck.training.place import Place, find_place
 from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
-from limbeck.training.randomness import seeded
+from limbeck.training.randomness import seeded, sow
 from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, resolve_data
 from limbeck.training.run import Run, claim
@@ -47,7 +47,7 @@ def distill(
     """Train a specification's student into the folder `out` and return the run.
 
     A teacher that must first be trained goes into `teachers/HASH` beside `out`, unless it is there already. Nothing is
-    written to `out` before data, teacher and student have been found to fit together.
+    written to `out`, or deleted there, before data, teacher and student have been found to fit together.
 
     Args:
         spec: the whole description of the run.
@@ -64,20 +64,28 @@ def distill(
     out = Path(out)
     watcher = watcher or default_watcher()
     place = find_place(spec.device, spec.precision)
-    if place.leads:
-        claim(out, resume=resume, overwrite=overwrite)
+    resume = resume and not overwrite
+    if place.leads:  # what will be overwritten stands until everything is found to fit
+        claim(out, resume=resume or overwrite, overwrite=False)
     place.wait()
     if resume and (out / "spec.json").is_file():
         _check_same(spec, Run(out))
         if _is_done(spec, Run(out)):
             return Run(out)
-    with seeded(spec.seed), stop_on_ctrl_c() as stop:
-        materials = gather(spec, out.parent / "teachers", place, watcher, parallel)
-        fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
-        _begin(fit, materials, out, origin)
-        fit.run()
+    with seeded(spec.seed):
+        materials = gather(spec, _teachers_beside(out), place, watcher, parallel)
+        with stop_on_ctrl_c() as stop:
+            fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
+            _begin(fit, materials, out, origin, overwrite=overwrite)
+            fit.run()
         harvest(fit, materials.splits, materials.classes, out)
+    place.wait()  # no process reads a run that the leading one is still writing
     return Run(out)
+
+
+def _teachers_beside(out: Path) -> Path:
+    """Where teachers are trained: beside `out`, and beside one another if `out` is a teacher's own folder."""
+    return out.parent if out.parent.name == "teachers" else out.parent / "teachers"
 
 
 def train_teacher(spec: Distillation, folder: Path, *, watcher: Watcher, parallel: int | None = None) -> None:
@@ -128,12 +136,12 @@ def gather(spec: Distillation, teachers: Path, place: Place, watcher: Watcher, p
     teacher = None
     if spec.goal.needs_teacher and spec.teacher is not None:
         teacher = room.resolve(spec.teacher, spec, splits).to(place.device)
-    torch.manual_seed(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
-    student = spec.student()
+    sow(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
+    student = spec.student().to(place.device)
     prepare = prepare_of(student, spec.prepare, plain_features)
     loss = Loss(spec.goal, prepare, splits.train.head)
     classes = _check_fit(splits, student, teacher, loss, place)
-    return Materials(splits=splits, student=student.to(place.device), teacher=teacher, loss=loss, classes=classes)
+    return Materials(splits=splits, student=student, teacher=teacher, loss=loss, classes=classes)
 
 
 @torch.no_grad()
@@ -143,7 +151,7 @@ def _check_fit(
     """Compare heads, class names and the numbers of logits on two rows. Returns the class names."""
     named = splits.train.classes
     prepares = (loss.prepare, *(() if teacher is None else teacher.prepares))
-    batch = next(Loader(splits.train, prepares, batch_size=2).sequential())
+    batch = next(Loader(splits.train, prepares, batch_size=2).sequential()).to(place.device)
     training = student.training
     logits = knowledge_of(caller_of(student.eval()), batch.inputs[loss.prepare]).logits
     student.train(training)
@@ -152,7 +160,7 @@ def _check_fit(
         counts["the data"] = len(named)
     if teacher is not None:
         _check_teacher(splits, teacher)
-        counts["the teacher"] = _count(teacher(batch.to(place.device)).at(1.0).logits, batch, "teacher")
+        counts["the teacher"] = _count(teacher(batch).at(1.0).logits, batch, "teacher")
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{who} {count}" for who, count in counts.items())
         raise MismatchError(f"Teacher, student and data must have the same classes. Numbers of classes: {got}.")
@@ -197,8 +205,8 @@ def prepare_fit(
 
     train = loader(materials.splits.train)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
+    wrapped = place.spread(materials.student)
     optimizer = spec.optimizer(materials.student.parameters())
-    wrapped, optimizer = place.spread(materials.student, optimizer)
     scheduler = None if spec.schedule is None else spec.schedule(optimizer, spec.epochs * train.steps_per_epoch)
     return Fit(
         spec=spec,
@@ -234,16 +242,19 @@ def _probe(spec: Distillation, train: Loader, materials: Materials, place: Place
     return GradientProbe(materials.loss, batch, knowledge)
 
 
-def _begin(fit: Fit, materials: Materials, out: Path, origin: Json) -> None:
+def _begin(fit: Fit, materials: Materials, out: Path, origin: Json, *, overwrite: bool) -> None:
     """Write the specification, and go back to the last checkpoint where there is one."""
-    last = newest(fit.checkpoints, "last")
+    last = None if overwrite else newest(fit.checkpoints, "last")
+    fit.place.wait()  # all have looked before anything changes
     if fit.place.leads:
+        now = surroundings(fit.spec, materials.splits, materials.teacher, materials.classes, fit.place, origin)
+        if last is not None:
+            _check_same_materials(now, Run(out))
+        claim(out, resume=True, overwrite=overwrite)
         out.mkdir(parents=True, exist_ok=True)
+        sweep(fit.checkpoints)
         (out / "summary.json").unlink(missing_ok=True)  # with more epochs to go, the run is no longer finished
-        write_json(
-            out / "spec.json",
-            surroundings(fit.spec, materials.splits, materials.teacher, materials.classes, fit.place, origin),
-        )
+        write_json(out / "spec.json", now)
     if last is None:
         fit.records.cut_back(-1)
     else:
@@ -266,6 +277,17 @@ def _check_same(spec: Distillation, run: Run) -> None:
         f"The run {run.path} was begun with another specification; what differs is: {', '.join(names)}. Resume it with "
         "the specification that it was begun with, or choose another --out."
     )
+
+
+def _check_same_materials(now: dict[str, Any], run: Run) -> None:
+    """Refuse to resume on other rows or with another teacher than before. Raises: ResumeError."""
+    before = run.spec
+    for key, name in (("data", "set of rows"), ("teacher", "teacher")):
+        if now[key] != before[key]:
+            raise ResumeError(
+                f"The run {run.path} was begun with another {name} than the specification now leads to; choose another "
+                "--out."
+            )
 
 
 def _check_epochs(spec: Distillation, before: int) -> None:

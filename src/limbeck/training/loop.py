@@ -2,7 +2,7 @@
 
 Batches come in an order that is a function of seed and epoch; the teacher answers; the objective sums over rows; the
 sum is divided once by the rows of the whole step; the optimiser steps. What happens between two steps (records,
-checkpoints, Ctrl-C) is called from `fit` and lives in the files beside this one.
+checkpoints, Ctrl-C) is called from here and lives in the files beside this one.
 """
 
 import copy
@@ -44,7 +44,7 @@ class Fit:
     student: nn.Module
     """The bare student: its weights are saved, its gradients probed."""
     wrapped: nn.Module
-    """What is called and clipped: the student itself, or DDP's or FSDP's wrapper of it."""
+    """What is called and clipped: the student itself, or DDP's wrapper of it."""
     optimizer: Optimizer
     scheduler: LRScheduler | None
     loss: Loss
@@ -69,6 +69,7 @@ class Fit:
     call: CallModel = field(init=False)
     guard: "FiniteGuard" = field(init=False)
     _saved_at: float = field(default_factory=time.monotonic)
+    _saved_step: int = -1
     _saved_best: int = -1
 
     def __post_init__(self) -> None:
@@ -84,14 +85,15 @@ class Fit:
         """Train to the specification's number of epochs. Raises: NonFiniteLoss, Interrupted; both leave checkpoints."""
         total = self.spec.epochs * self.train.steps_per_epoch
         self.watcher.start("training", total)
-        if self.step == 0:
-            self._record_probe()
-        while self.epoch < self.spec.epochs:
-            self._run_epoch()
-            self.epoch += 1
-            self._end_epoch()
-        self.save()
-        self.watcher.end()
+        try:
+            if self.step == 0:
+                self._record_probe()
+            while self.epoch < self.spec.epochs:
+                self._run_epoch()
+                self._end_epoch()
+            self.save()
+        finally:
+            self.watcher.end()
 
     def _run_epoch(self) -> None:
         self.wrapped.train()
@@ -106,7 +108,10 @@ class Fit:
         )
         for rows in self._rows_of_steps(done):
             self._take_step(islice(batches, self.spec.microbatches), rows)
-            self._between_steps()
+            if self.step % self.spec.log_every == 0:
+                self._record_terms()
+            if self.step % self.train.steps_per_epoch:  # the end of an epoch is saved after its records
+                self._save_if_due()
 
     def _rows_of_steps(self, done: int) -> Iterator[int]:
         """The rows of each step still to come in this epoch, over all processes: what its loss is divided by."""
@@ -116,6 +121,8 @@ class Fit:
     def _take_step(self, parts: Iterator[Batch], rows: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         for index, part in enumerate(parts, start=1):
+            if not len(part) and self.place.ranks == 1:
+                continue  # among several processes each must take part in the exchange of gradients
             batch = part.to(self.place.device)
             with self.place.holding_back(self.wrapped, last=index == self.spec.microbatches):
                 with self.place.arithmetic():
@@ -123,25 +130,26 @@ class Fit:
                     value = self.loss(self.call, batch, knowledge, self.step)
                 self.guard.look(value, batch.ids, self.step)
                 # DDP averages gradients over its ranks; the factor turns that mean of sums into a sum.
-                self.place.backward(value.total * (self.place.ranks / rows))
+                (value.total * (self.place.ranks / rows)).backward()  # type: ignore[no-untyped-call]
             self.meter.add(value.sums, len(batch))
         if self.spec.clip_norm is not None:
-            self.place.clip(self.wrapped, self.spec.clip_norm)
+            nn.utils.clip_grad_norm_(self.wrapped.parameters(), self.spec.clip_norm)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
         self.step += 1
 
-    def _between_steps(self) -> None:
-        if self.step % self.spec.log_every == 0:
-            self._record_terms()
-        if self.stop.made:
+    def _save_if_due(self, due: bool = False) -> None:
+        """Save when it is time or Ctrl-C was pressed, in all processes at the same step. Raises: Interrupted."""
+        late = time.monotonic() - self._saved_at >= self.spec.checkpoint_seconds > 0
+        due, stop = self.place.agreed(due or late, self.stop.made)
+        if due or stop:
             self.save()
-            raise Interrupted(f"Stopped at step {self.step}, after the state was saved.")
-        if self.spec.checkpoint_seconds and time.monotonic() - self._saved_at >= self.spec.checkpoint_seconds:
-            self.save()
+        if stop:
+            raise Interrupted(f"Stopped at step {self.step}, after the state was saved in {self.checkpoints}.")
 
     def _end_epoch(self) -> None:
+        self.epoch += 1
         self.guard.settle()
         self._record_terms()
         if self.validation is not None:
@@ -149,8 +157,7 @@ class Fit:
         self._record_probe()
         if self.spec.keep_every and self.epoch % self.spec.keep_every == 0 and self.place.leads:
             self._moment(None).save(self.checkpoints, "kept")
-        if not self.spec.checkpoint_seconds:
-            self.save()
+        self._save_if_due(due=not self.spec.checkpoint_seconds)
 
     def _validate(self, rows: Loader) -> None:
         answers = predict_student(
@@ -182,25 +189,28 @@ class Fit:
 
     def save(self) -> None:
         """Write the last checkpoint and, if it is new, the best. A loss that is not finite is found before."""
+        if self.step == self._saved_step:
+            return
         self.guard.settle()
+        sums = self.place.sum_over_ranks(self.meter.tensors(tuple(self.loss.objective.terms)))
         if self.place.leads:
             # The last carries the best within it: one rename, so that no kill can part the two.
-            self._resumable().save(self.checkpoints, "last")
+            self._resumable(sums).save(self.checkpoints, "last")
             if self.best is not None and self.best.step != self._saved_best:
                 self.best.save(self.checkpoints, "best")
                 self._saved_best = self.best.step
         self.place.wait()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
 
     def _moment(self, found: Mapping[str, float] | None) -> Checkpoint:
         weights = {name: tensor.detach() for name, tensor in self.student.state_dict().items()}
         return Checkpoint(step=self.step, epoch=self.epoch, rate=self.rate, weights=weights, scores=found)
 
-    def _resumable(self) -> Checkpoint:
+    def _resumable(self, sums: Tensor) -> Checkpoint:
         generators, generators_rest = randomness.to_files(randomness.capture())
         moments, groups = optimizer_to_files(self.optimizer)
         best, best_rest = _best_to_files(self.best)
-        tensors = {**moments, **generators, **best, "meter": self.meter.tensors(tuple(self.loss.objective.terms))}
+        tensors = {**moments, **generators, **best, "meter": sums}
         scheduler = None if self.scheduler is None else _plain_state(self.scheduler)
         state = {"optimizer": groups, "random": generators_rest, "best": best_rest, "scheduler": scheduler}
         return replace(self._moment(None), tensors=tensors, state=state)
@@ -213,8 +223,9 @@ class Fit:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(last.state["scheduler"])
         randomness.restore(randomness.from_files(last.tensors, last.state["random"]))
-        self.meter.restore(tuple(self.loss.objective.terms), last.tensors["meter"])
-        self.step, self.epoch = last.step, last.epoch
+        if self.place.leads:  # the sums are those of all processes
+            self.meter.restore(tuple(self.loss.objective.terms), last.tensors["meter"])
+        self.step, self.epoch, self._saved_step = last.step, last.epoch, last.step
         self.best = _best_from_files(last.tensors, last.state["best"])
         self.records.cut_back(last.step)
 

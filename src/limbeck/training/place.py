@@ -3,15 +3,16 @@
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor, distributed, nn
 
 from limbeck.errors import SpecificationError
 from limbeck.specification import Precision
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,10 @@ class Place:
     device: torch.device
     half: bool
     """Whether forward passes run under bfloat16 autocast."""
-    accelerator: Accelerator | None = None
-    """Accelerate's handle where there are several processes (DDP, FSDP); None in one."""
+    accelerator: "Accelerator | None" = None
+    """Accelerate's handle where there are several processes (DDP); None in one, where it is not even imported."""
+    channel: Any = None
+    """The processes' group for small numbers on the CPU: what goes through it waits for no accelerator."""
     rank: int = 0
     ranks: int = 1
 
@@ -35,54 +38,65 @@ class Place:
         """Context of the forward passes."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
 
-    def spread(self, student: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        """Wrap student and optimiser for several processes; return them as they are in one."""
-        if self.accelerator is None:
-            return student, optimizer
-        return self.accelerator.prepare(student, optimizer)  # type: ignore[no-any-return]
+    def spread(self, student: nn.Module) -> nn.Module:
+        """Wrap a student for several processes; return it as it is in one.
+
+        DDP leaves the parameters and so the optimiser as they are: Accelerate's wrapper of the latter is not needed.
+        """
+        return student if self.accelerator is None else self.accelerator.prepare(student)
 
     def holding_back(self, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Context that postpones the exchange of gradients until a step's last micro-batch."""
         return nullcontext() if last or self.accelerator is None else self.accelerator.no_sync(module)
 
-    def backward(self, loss: Tensor) -> None:
-        """Backpropagate through whatever wraps the student."""
-        if self.accelerator is None:
-            loss.backward()  # type: ignore[no-untyped-call]
-        else:
-            self.accelerator.backward(loss)
-
-    def clip(self, module: nn.Module, norm: float) -> None:
-        """Clip the L2 norm of the whole gradient."""
-        if self.accelerator is None:
-            nn.utils.clip_grad_norm_(module.parameters(), norm)
-        else:
-            self.accelerator.clip_grad_norm_(module.parameters(), norm)
-
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """Add up a tensor over all processes."""
-        return value if self.accelerator is None else self.accelerator.reduce(value, reduction="sum")
+        """Add up a CPU tensor over all processes."""
+        if self.ranks > 1:
+            distributed.all_reduce(value, group=self.channel)
+        return value
+
+    def agreed(self, *said: bool) -> tuple[bool, ...]:
+        """Which of several things at least one process says: the same answer in all of them.
+
+        Clocks and signals differ from process to process; one that stops to save alone would wait for the others
+        forever.
+        """
+        if self.ranks == 1:
+            return said
+        return tuple(count > 0 for count in self.sum_over_ranks(torch.tensor(said, dtype=torch.int64)).tolist())
 
     def wait(self) -> None:
         """Wait until every process has come this far."""
-        if self.accelerator is not None:
-            self.accelerator.wait_for_everyone()
+        self.agreed(True)
 
 
 def find_place(device: str | None, precision: Precision) -> Place:
     """Find the device and the arithmetic of this process. Raises: SpecificationError for a device that is not there."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    if ranks > 1:
-        accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available())
-        return Place(
-            device=accelerator.device,
-            half=_computes_in_half(accelerator.device, precision),
-            accelerator=accelerator,
-            rank=accelerator.process_index,
-            ranks=accelerator.num_processes,
-        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _place_among_others(device, precision)
     found = _device(device)
     return Place(device=found, half=_computes_in_half(found, precision))
+
+
+def _place_among_others(device: str | None, precision: Precision) -> Place:
+    from accelerate import Accelerator  # a single process does without, and starts sooner for it
+
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true"):
+            raise SpecificationError(
+                f"This launch asks for {name}, whose sharded weights Limbeck cannot keep; launch for DDP: torchrun, or "
+                "accelerate launch --multi_gpu."
+            )
+    # Precision is the specification's, whatever the launcher was told.
+    accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available(), mixed_precision="no")
+    return Place(
+        device=accelerator.device,
+        half=_computes_in_half(accelerator.device, precision),
+        accelerator=accelerator,
+        channel=None if distributed.get_backend() == "gloo" else distributed.new_group(backend="gloo"),
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+    )
 
 
 def _device(name: str | None) -> torch.device:

@@ -22,7 +22,7 @@ class Watcher(Protocol):
         """One line for the person."""
 
     def end(self) -> None:
-        """The piece of work is over."""
+        """The piece of work is over: done, or stopped."""
 
 
 @final
@@ -48,17 +48,17 @@ class PlainLines:
 
     def __init__(self, seconds: float = 5.0) -> None:
         self._seconds = seconds
-        self._what, self._total, self._next, self._note = "", 0, 0.0, ""
+        self._what, self._done, self._total, self._next, self._note = "", 0, 0, 0.0, ""
 
     def start(self, what: str, total: int) -> None:
         """Begin a piece of work."""
-        self._what, self._total, self._note = what, total, ""
+        self._what, self._done, self._total, self._note = what, 0, total, ""
         self._next = time.monotonic() + self._seconds
         self.say(what)
 
     def advance(self, done: int, note: str) -> None:
         """Print a line if enough time has passed."""
-        self._note = note or self._note
+        self._done, self._note = done, note or self._note
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._seconds
             self.say(f"{self._what}: {done} of {self._total}  {self._note}".rstrip())
@@ -68,8 +68,8 @@ class PlainLines:
         print(line, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Print the last figures."""
-        if self._note:
+        """Print the last figures, if the work came to its end."""
+        if self._note and self._done == self._total:
             self.say(f"{self._what}: done  {self._note}")
 
 

@@ -14,13 +14,18 @@ from torch import Tensor
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch (all devices) inside the block; on leaving, their states are as they were before."""
     before = capture()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    sow(seed)
     try:
         yield
     finally:
         restore(before)
+
+
+def sow(seed: int) -> None:
+    """Seed Python, NumPy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def capture() -> dict[str, Any]:
@@ -36,10 +41,11 @@ def capture() -> dict[str, Any]:
 
 
 def restore(states: Mapping[str, Any]) -> None:
-    """Put back what `capture` returned."""
+    """Put back what `capture` returned; of devices that are not here, nothing."""
     torch.set_rng_state(states["torch"])
-    if states["devices"]:
-        torch.cuda.set_rng_state_all(states["devices"])
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index, state in enumerate(states["devices"][:here]):
+        torch.cuda.set_rng_state(state, index)
     np.random.set_state(tuple(states["numpy"]))
     version, internal, gauss_next = states["python"]
     random.setstate((version, tuple(internal), gauss_next))

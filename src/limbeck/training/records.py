@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import RunError
+from limbeck.files import write_text
 
 
 @final
@@ -30,9 +31,7 @@ class Records:
         if self._path is None or not self._path.exists():
             return
         kept = [record for record in read_records(self._path) if record["step"] <= step]
-        self._path.write_text(
-            "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept), encoding="utf-8"
-        )
+        write_text(self._path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -61,7 +60,8 @@ class Meter:
     def add(self, sums: Mapping[str, Tensor], rows: int) -> None:
         """Add one micro-batch's unweighted sums and its number of rows."""
         for name, value in sums.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            # What `restore` took up is wide and on the CPU; narrowed to the values' own type, it is what was saved.
+            self._sums[name] = self._sums[name].to(value) + value if name in self._sums else value
         self._rows += rows
 
     def tensors(self, names: tuple[str, ...]) -> Tensor:
@@ -72,7 +72,7 @@ class Meter:
     def restore(self, names: tuple[str, ...], tensors: Tensor) -> None:
         """Take up the sums that `tensors` gave."""
         *sums, rows = tensors.tolist()
-        self._sums = {name: torch.tensor(value) for name, value in zip(names, sums, strict=True)}
+        self._sums = {name: torch.tensor(value, dtype=torch.float64) for name, value in zip(names, sums, strict=True)}
         self._rows = int(rows)
 
     def clear(self) -> None:

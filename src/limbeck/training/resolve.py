@@ -19,6 +19,7 @@ from limbeck.specification import (
     TeacherSource,
     from_json,
     require_importable,
+    to_json,
 )
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher, prepare_of
@@ -101,25 +102,28 @@ class TeacherRoom:
 
     def trained(self, spec: Distillation) -> Run:
         """Train a teacher's specification, or find it trained before; a half-trained one is gone on with."""
-        folder = self.folder / spec.hash[:16]
+        _require_rebuildable(spec)
+        run = Run(self.folder / spec.hash[:16])
         self.folder.mkdir(parents=True, exist_ok=True)
         # Two commands do not train one teacher into one folder at once; the second finds it trained.
-        with FileLock(folder.with_suffix(".lock")) if self.place.leads else nullcontext():
-            run = Run(folder)
-            if not run.finished:
-                self.watcher.say(f"Training a teacher into {folder}")
-                self.train(spec, folder, resume=True, watcher=self.watcher)
+        with FileLock(run.path.with_suffix(".lock")) if self.place.leads else nullcontext():
+            if not any(self.place.agreed(self.place.leads and run.finished)):
+                self.watcher.say(f"Training a teacher into {run.path}")
+                self.train(spec, run.path, resume=True, watcher=self.watcher)
         return run
 
     def train_members(self, ensemble: EnsembleOf) -> None:
-        """Train the members that have yet to be trained, side by side; each is found again by its hash."""
+        """Train the members that have yet to be trained, side by side; each is found again by its hash.
+
+        Raises: NotImportable for a member that another process could not rebuild, unless `parallel` is 1.
+        """
         missing = [
             member
             for member in ensemble.members
             if isinstance(member, Distillation) and not Run(self.folder / member.hash[:16]).finished
         ]
-        if self.place.ranks > 1 or len(missing) < 2:
-            return
+        if self.place.ranks > 1 or self.parallel == 1 or len(missing) < 2:
+            return  # `resolve` trains them here, one by one
         tasks = [{"encoded": require_importable(member), "folder": str(self.folder)} for member in missing]
         run_all(self.train_apart, tasks, watcher=self.watcher, what="training the ensemble", parallel=self.parallel)
 
@@ -127,6 +131,12 @@ class TeacherRoom:
     def _frozen(module: nn.Module, spec: Distillation, splits: Splits) -> Teacher:
         prepare = prepare_of(module, spec.teacher_prepare, plain_features)
         return FrozenTeacher(module, prepare=prepare, head=splits.train.head, classes=_own_classes(module))
+
+
+def _require_rebuildable(spec: Distillation) -> None:
+    """Refuse, before hours are spent on it, a teacher that could not be built again from its run's folder."""
+    for part in (spec.student, spec.prepare):
+        from_json(to_json(part))
 
 
 def teacher_of(run: Run) -> FrozenTeacher:

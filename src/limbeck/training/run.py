@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from limbeck.errors import RunError
-from limbeck.files import read_json
+from limbeck.files import is_aside, read_json
 from limbeck.training.evaluate import Predictions
 from limbeck.training.records import read_records
 
@@ -74,7 +74,7 @@ def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") 
     Raises: RunError where `out` is occupied and neither resuming nor overwriting was asked for, or where overwriting
     would delete something that is not a run.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(is_aside(path) for path in out.iterdir())):
         return
     if not out.is_dir():
         raise RunError(f"{out} is a file; a run needs a folder.")
