@@ -125,10 +125,14 @@ class Loader:
             ) from error
         for answer in answers:
             if isinstance(answer, _Failure):
-                raise DataError(answer.sentence) from RuntimeError(f"in a worker process:\n{answer.trace}")
+                break
             inputs, labels, ids = answer
             # A worker's copies of the prepares are other objects: its inputs come by place and get our keys here.
             yield Batch(dict(zip(self._prepares, inputs, strict=True)), labels, ids)
+        else:
+            return
+        del answers  # ends the workers now, not when the last reference to the error's traceback goes
+        raise DataError(answer.sentence) from RuntimeError(f"in a worker process:\n{answer.trace}")
 
 
 class _Failure(NamedTuple):
