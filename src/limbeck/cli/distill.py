@@ -5,7 +5,6 @@ import importlib
 import inspect
 import pkgutil
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,27 +48,56 @@ class Common:
     """How many members of an ensemble are trained at once, at most."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the words of a command ask for."""
+
+    name: str
+    """The SPEC, or nothing where the specification comes in parts."""
+    spec: Distillation
+    """The specification, flags applied."""
+    common: Common
+    """Where it goes and what may stand there."""
+
+    @property
+    def out(self) -> Path:
+        """The run's folder: --out, or runs/ and the name of the SPEC's file or recipe."""
+        stem = Path(self.name.partition(":")[0]).stem if self.name else "student"
+        return self.common.out or Path("runs") / stem
+
+
 def run(words: Sequence[str]) -> None:
     """Train a student and print where it landed."""
-    words = list(words)
-    asks_help = any(word in ("-h", "--help") for word in words)
-    name, function, rest = _specification(words)
-    prog = f"limbeck distill {name}".rstrip()
-    if asks_help:
-        _print_help(function, prog, bool(name))
+    if any(word in ("-h", "--help") for word in words):
+        _print_help(list(words))
         return
+    asked = specification_of(words)
+    origin = {"command": shlex.join(["limbeck", "distill", *words]), "specification": asked.name or "parts"}
+    common = asked.common
+    finished = distill(
+        asked.spec, asked.out, resume=common.resume, overwrite=common.overwrite, parallel=common.parallel, origin=origin
+    )
+    show_run(finished)
+
+
+def specification_of(words: Sequence[str]) -> Asked:
+    """Read the words of `limbeck distill`: the SPEC, its own flags, and those of the specification that it returns.
+
+    Raises: SpecificationError for whatever cannot be found, called or read.
+    """
+    if not words:
+        raise SpecificationError(
+            "Name a SPEC (file.py:function or a recipe), or give --data and --student; "
+            "`limbeck distill --help` tells more."
+        )
+    name, function, rest = _specification(list(words))
+    prog = f"limbeck distill {name}".rstrip()
     common, rest = call_with_flags(Common, rest, prog)
     spec, left = call_with_flags(function, rest, prog)
     if not isinstance(spec, Distillation):
         raise SpecificationError(f"{name} must return a Distillation. It returned a {type(spec).__name__}.")
     _refuse_shared_names(function, spec, name)
-    spec = overridden(spec, left, prog)
-    out = common.out or Path("runs") / (Path(name.partition(":")[0]).stem if name else "student")
-    origin = {"command": shlex.join(["limbeck", "distill", *words]), "specification": name or "parts"}
-    finished = distill(
-        spec, out, resume=common.resume, overwrite=common.overwrite, parallel=common.parallel, origin=origin
-    )
-    show_run(finished)
+    return Asked(name, overridden(spec, left, prog), common)
 
 
 def _specification(words: list[str]) -> tuple[str, Callable[..., Any], list[str]]:
@@ -106,15 +134,15 @@ def _refuse_shared_names(function: Callable[..., Any], spec: Distillation, name:
         )
 
 
-def _print_help(function: Callable[..., Any], prog: str, has_spec: bool) -> None:
-    print(_HELP.format(recipes=", ".join(recipes())))
-    sys.stdout.flush()
+def _print_help(words: list[str]) -> None:
+    print(_HELP.format(recipes=", ".join(recipes())), flush=True)
+    name, function, _ = _specification(words)
+    prog = f"limbeck distill {name}".rstrip()
     with contextlib.suppress(SystemExit):
         tyro.cli(function, args=["--help"], prog=prog)
-    if has_spec:
-        try:
+    if name:
+        # A specification with required arguments has no fields to show yet.
+        with contextlib.suppress(Exception):
             spec = function()
-        except Exception:  # a specification with required arguments has no fields to show yet
-            return
-        print("\nand of its specification:\n", flush=True)
-        print_overrides(spec, prog)
+            print("\nand of its specification:\n", flush=True)
+            print_overrides(spec, prog)

@@ -37,23 +37,20 @@ def say_where(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _scores(summary: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{summary['student']['parameters']:,} parameters, weights of epoch {summary['kept']['epoch']}")
-    table.add_column("")
-    found = {"student": summary["student"], "teacher": summary["teacher"]}
-    splits = [split for split in ("train", "validation", "test") if split in summary["student"]]
-    for split in splits:
-        table.add_column(f"{split} ({summary['student'][split]['rows']:,.0f} rows)", justify="right")
-    for who, scored in found.items():
-        if scored is not None:
-            table.add_row(who, *(_cell(scored.get(split, {})) for split in splits))
+    student, teacher = summary["student"], summary["teacher"]
+    table = Table(title=f"{student['parameters']:,} parameters, weights of epoch {summary['kept']['epoch']}")
+    for name in ("rows", "student wrong", "teacher wrong", "agree"):
+        table.add_column(name, justify="left" if name == "rows" else "right")
+    for split in ("train", "validation", "test"):
+        if split in student:
+            ours, theirs = student[split], {} if teacher is None else teacher[split]
+            agree = f"{ours['agreement']:.2%}" if "agreement" in ours else ""
+            table.add_row(f"{split}, {ours['rows']:,.0f}", _wrong(ours), _wrong(theirs), agree)
     return table
 
 
-def _cell(scored: Mapping[str, float]) -> str:
-    if "errors" in scored:
-        agreement = f", agrees {scored['agreement']:.1%}" if "agreement" in scored else ""
-        return f"{scored['errors']:,.0f} wrong ({1 - scored['accuracy']:.2%}){agreement}"
-    return f"agrees {scored['agreement']:.1%}" if "agreement" in scored else ""
+def _wrong(scored: Mapping[str, float]) -> str:
+    return f"{scored['errors']:,.0f} ({1 - scored['accuracy']:.2%})" if "errors" in scored else ""
 
 
 def show_trial(facts: Mapping[str, Any], folder: Path) -> None:

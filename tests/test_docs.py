@@ -1,0 +1,82 @@
+"""Every example in README and docs is run: Python as a program in a process of its own, `limbeck` lines in this one."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.cli.distill import specification_of
+from limbeck.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SPEC = """
+from functools import partial
+from torch import nn
+from limbeck import Distillation, HardLabels, SoftTargets
+from limbeck.data import digits
+
+def network(width):
+    return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+def small(width: int = 16) -> Distillation:
+    objective = 0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()
+    teacher = network(64)
+    return Distillation(data=digits, student=partial(network, width), teacher=teacher, objective=objective, epochs=2)
+"""
+MODEL = """
+from torch import nn
+
+def teacher():
+    return nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 2))
+
+def student():
+    return nn.Linear(3, 2)
+"""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_example_runs(page, tmp_path):
+    for number, block in enumerate(blocks(page, "python")):
+        program = tmp_path / f"example_{number}.py"
+        program.write_text(block, encoding="utf-8")
+        done = subprocess.run([sys.executable, program], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_example_runs(page, tmp_path, monkeypatch, digits_table):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.py").write_text(SPEC, encoding="utf-8")
+    (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
+    digits_table(tmp_path / "train.parquet")
+    for line in "".join(blocks(page, "bash")).splitlines():
+        command, _, remark = line.partition("#")
+        words = shlex.split(command)
+        assert words[0] == "limbeck"
+        if "minutes" in remark:
+            specification_of(words[2:])  # its flags are understood; the run itself is a record in results/
+        else:
+            assert main(words[1:]) == 0
+
+
+@pytest.fixture
+def digits_table():
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def write(path: Path) -> None:
+        features = torch.randn(80, 3, generator=torch.Generator().manual_seed(0))
+        columns = {f"x{index}": features[:, index].numpy() for index in range(3)}
+        labels = (features.sum(1) > 0).long().numpy()
+        parquet.write_table(pyarrow.table({**columns, "label": labels}), path)
+
+    return write
