@@ -31,6 +31,7 @@ from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, resolve_data
 from limbeck.training.run import Run, claim
 from limbeck.training.surroundings import surroundings
+from limbeck.training.tracking import require_trackers, tracker
 from limbeck.types import Batch, Teacher
 
 
@@ -129,6 +130,7 @@ class Materials:
 
 def gather(spec: Distillation, teachers: Path, place: Place, watcher: Watcher, parallel: int | None) -> Materials:
     """Load data, teacher and student, and check that they fit. Raises: MismatchError and the errors of loading."""
+    require_trackers(spec.track)
     splits = resolve_data(spec)
     room = TeacherRoom(
         folder=teachers, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
@@ -255,6 +257,7 @@ def _begin(fit: Fit, materials: Materials, out: Path, origin: Json, *, overwrite
         sweep(fit.checkpoints)
         (out / "summary.json").unlink(missing_ok=True)  # with more epochs to go, the run is no longer finished
         write_json(out / "spec.json", now)
+        fit.records.listener = tracker(fit.spec.track, out)
     if last is None:
         fit.records.cut_back(-1)
     else:

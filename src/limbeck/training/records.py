@@ -10,14 +10,16 @@ from torch import Tensor
 
 from limbeck.errors import RunError
 from limbeck.files import write_text
+from limbeck.training.tracking import Listener
 
 
 @final
 class Records:
-    """Appends records to a file. A process that does not lead writes nothing."""
+    """Appends records to a file, and tells a listener. A process that does not lead writes nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self.listener: Listener | None = None
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append one record as one line; floats keep all their digits."""
@@ -25,6 +27,8 @@ class Records:
             return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self.listener is not None:
+            self.listener(record)
 
     def cut_back(self, step: int) -> None:
         """Drop every record after an optimiser step, and a half-written last line."""
