@@ -33,9 +33,9 @@ def write_record(path: Path, seeds: Mapping[str, Any], found: Mapping[str, Any])
 
 
 def command(arguments: list[str]) -> str:
-    """The command line, with the last part of each absolute path: where a person keeps data is no part of a result."""
+    """Return the command line, absolute paths cut to their last part: where data are kept is no part of a result."""
     shown = [Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments]
-    return shlex.join(["python", "benchmarks/epoch.py", *shown])
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def machine() -> dict[str, Any]:
