@@ -1,4 +1,5 @@
 import pytest
+
 from processes import run_script
 
 

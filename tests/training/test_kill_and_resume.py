@@ -11,6 +11,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+
+from limbeck.errors import Interrupted, ResumeError, RunError
+from limbeck.files import read_tensors
+from limbeck.objective import HardLabels
+from limbeck.training.distill import distill
+from limbeck.training.progress import Silent
 from processes import environment
 from tiny import (
     ADAM,
@@ -25,12 +31,6 @@ from tiny import (
     teacher,
     within_epochs,
 )
-
-from limbeck.errors import Interrupted, ResumeError, RunError
-from limbeck.files import read_tensors
-from limbeck.objective import HardLabels
-from limbeck.training.distill import distill
-from limbeck.training.progress import Silent
 
 SCRIPT = """
 import sys

@@ -4,6 +4,15 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
+from limbeck.files import read_tensors
+from limbeck.functional import hinton_kd
+from limbeck.objective import HardLabels, LogitMatching, SoftTargets
+from limbeck.schedules import Cosine, Linear
+from limbeck.training.distill import distill
+from limbeck.training.progress import Silent
 from plain import hard_loss_of_labels, plain_training, soft_loss, soft_loss_of_labels
 from tiny import (
     ADAM,
@@ -25,15 +34,6 @@ from tiny import (
     unlabelled_rows,
 )
 from tolerances import assert_close
-from torch import nn
-from torch.nn import functional as F
-
-from limbeck.files import read_tensors
-from limbeck.functional import hinton_kd
-from limbeck.objective import HardLabels, LogitMatching, SoftTargets
-from limbeck.schedules import Cosine, Linear
-from limbeck.training.distill import distill
-from limbeck.training.progress import Silent
 
 EPOCHS, BATCH = 3, 8
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 
+import tiny
 from limbeck.errors import SpecificationError
 from limbeck.objective import HardLabels
 from limbeck.specification import Distillation

@@ -6,9 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from accelerate import Accelerator
-from accelerate.utils import LoggerType
-
 from limbeck.errors import MissingExtra, SpecificationError
 
 Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -17,6 +14,10 @@ Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 def require_trackers(names: Sequence[str]) -> None:
     """Look for the trackers before anything is written. Raises: MissingExtra, SpecificationError as `tracker` does."""
+    if not names:
+        return
+    from accelerate.utils import LoggerType  # a run without trackers does without, and starts sooner for it
+
     if "tensorboard" in names and find_spec("tensorboard") is None:
         raise MissingExtra("logging to TensorBoard", "track")
     known = [str(known) for known in LoggerType if known != LoggerType.ALL]
@@ -32,6 +33,8 @@ def tracker(names: Sequence[str], folder: Path) -> Listener | None:
     """
     if not names:
         return None
+    from accelerate import Accelerator
+
     logging.getLogger("accelerate").setLevel(logging.WARNING)
     accelerator = Accelerator(log_with=list(names), project_dir=str(folder))
     accelerator.init_trackers("trackers")
