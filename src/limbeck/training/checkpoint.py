@@ -31,7 +31,7 @@ class Checkpoint:
     epoch: int
     """Epochs completed."""
     rate: float
-    """Learning rate of the first parameter group at this step (TracIn weighs a checkpoint's gradients with it)."""
+    """Learning rate of the first parameter group in the last step (TracIn weighs a checkpoint's gradients with it)."""
     weights: Mapping[str, Tensor]
     """The student's state dict."""
     scores: Mapping[str, float] | None = None

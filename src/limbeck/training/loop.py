@@ -63,6 +63,8 @@ class Fit:
     """Optimiser steps taken."""
     epoch: int = 0
     """Epochs completed."""
+    rate: float = field(init=False)
+    """The learning rate of the first parameter group in the last step; before any, that of the first."""
     best: Checkpoint | None = None
     """The best moment on the validation rows so far."""
     meter: Meter = field(default_factory=Meter)
@@ -75,11 +77,7 @@ class Fit:
     def __post_init__(self) -> None:
         self.call = caller_of(self.wrapped, inside=self.student)
         self.guard = FiniteGuard(self.place.device)
-
-    @property
-    def rate(self) -> float:
-        """The current learning rate of the first parameter group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        self.rate = self._first_rate()
 
     def run(self) -> None:
         """Train to the specification's number of epochs. Raises: NonFiniteLoss, Interrupted; both leave checkpoints."""
@@ -134,10 +132,14 @@ class Fit:
             self.meter.add(value.sums, len(batch))
         if self.spec.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.wrapped.parameters(), self.spec.clip_norm)
+        self.rate = self._first_rate()
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
         self.step += 1
+
+    def _first_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def _save_if_due(self, due: bool = False) -> None:
         """Save when it is time or Ctrl-C was pressed, in all processes at the same step. Raises: Interrupted."""
@@ -225,7 +227,7 @@ class Fit:
         randomness.restore(randomness.from_files(last.tensors, last.state["random"]))
         if self.place.leads:  # the sums are those of all processes
             self.meter.restore(tuple(self.loss.objective.terms), last.tensors["meter"])
-        self.step, self.epoch, self._saved_step = last.step, last.epoch, last.step
+        self.step, self.epoch, self.rate, self._saved_step = last.step, last.epoch, last.rate, last.step
         self.best = _best_from_files(last.tensors, last.state["best"])
         self.records.cut_back(last.step)
 
