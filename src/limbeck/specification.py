@@ -199,13 +199,17 @@ def to_json(value: Any) -> Json:
         return {"$partial": to_json(value.func), "args": [to_json(item) for item in value.args], "kwargs": keywords}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return _record(type(value), value._asdict())
-    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "fingerprint"):
+    if is_dataclass(value) and not isinstance(value, type) and not _has_fingerprint(value):
         return _record(type(value), {field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, Mapping):
         return {"$mapping": [[to_json(key), to_json(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     return _live(value)
+
+
+def _has_fingerprint(value: Any) -> bool:
+    return not isinstance(value, type) and hasattr(value, "fingerprint")
 
 
 def _record(kind: type, parts: Mapping[str, Any]) -> Json:
@@ -215,7 +219,7 @@ def _record(kind: type, parts: Mapping[str, Any]) -> Json:
 def _live(value: Any) -> Json:
     if isinstance(value, nn.Module):
         return {"$content": type(value).__qualname__, "fingerprint": fingerprint(value)}
-    if hasattr(value, "fingerprint"):
+    if _has_fingerprint(value):
         return {"$content": type(value).__qualname__, "fingerprint": value.fingerprint}
     if isinstance(value, Tensor):
         raise NotImportable("A specification cannot hold a bare tensor; wrap it in a TensorSet or a factory.")

@@ -117,13 +117,12 @@ class TeacherRoom:
 
         Raises: NotImportable for a member that another process could not rebuild, unless `parallel` is 1.
         """
-        missing = [
-            member
-            for member in ensemble.members
-            if isinstance(member, Distillation) and not Run(self.folder / member.hash[:16]).finished
-        ]
+        described = [member for member in ensemble.members if isinstance(member, Distillation)]
+        missing = [member for member in described if not Run(self.folder / member.hash[:16]).finished]
         if self.place.ranks > 1 or self.parallel == 1 or len(missing) < 2:
-            return  # `resolve` trains them here, one by one
+            for member in described:
+                self.trained(member)
+            return
         tasks = [{"encoded": require_importable(member), "folder": str(self.folder)} for member in missing]
         run_all(self.train_apart, tasks, watcher=self.watcher, what="training the ensemble", parallel=self.parallel)
 

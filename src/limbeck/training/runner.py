@@ -1,14 +1,16 @@
 """Independent tasks side by side: local processes through joblib, each with its share of the cores."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import joblib
 import torch
 
-from limbeck.errors import Interrupted, LimbeckError
+from limbeck.errors import Interrupted, LimbeckError, RunError
 from limbeck.training.progress import Watcher
 
 Result = TypeVar("Result")
@@ -36,31 +38,46 @@ def run_all(
         what: the name of this work, for people.
         parallel: how many processes at most; None for one per core. One runs the tasks here, one by one.
 
-    Raises: what a task raised, the first by order of the tasks; Interrupted on Ctrl-C.
+    Raises: what a task raised, the first by order of the tasks, after stopping the others; RunError where a process
+    died; Interrupted on Ctrl-C.
     """
     workers = max(1, min(parallel or cores(), len(tasks)))
     watcher.start(what, len(tasks))
     results: list[Result] = []
+    answers = _answers(function, tasks, workers)
     try:
-        for answer in _answers(function, tasks, workers):
+        for answer in answers:
             if isinstance(answer, LimbeckError):
                 raise answer
             results.append(answer)
             watcher.advance(len(results), "")
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped {what} with {len(results)} of {len(tasks)} done.") from None
-    watcher.end()
+    except BrokenProcessPool as error:
+        raise RunError(
+            f"A process died while {what}, most likely for lack of memory; run fewer at once with --parallel."
+        ) from error
+    finally:
+        _stop(answers)
+        watcher.end()
     return results
+
+
+def _stop(answers: Generator[Any, None, None]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib remarks on the tasks that it cancels
+        answers.close()
 
 
 def _answers(
     function: Callable[..., Result], tasks: Sequence[Mapping[str, Any]], workers: int
-) -> Iterator[Result | LimbeckError]:
+) -> Generator[Result | LimbeckError, None, None]:
     if workers == 1:
         return (function(**task) for task in tasks)
     threads = max(1, cores() // workers)
     calls = (joblib.delayed(_in_worker)(function, task, threads) for task in tasks)
-    found: Iterator[Result | LimbeckError] = joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
+    found: Generator[Result | LimbeckError, None, None]
+    found = joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
     return found
 
 
