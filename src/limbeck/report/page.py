@@ -1,0 +1,65 @@
+"""The page of a run or a trial: one HTML file that opens offline and asks nothing of any network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import MissingExtra, RunError
+from limbeck.files import write_text
+from limbeck.report.figures import PALETTE
+from limbeck.report.run_page import run_content
+from limbeck.report.trial_page import trial_content
+
+
+def write_page(facts: Mapping[str, Any], path: Path) -> Path:
+    """Write the page of the facts of a run or a trial, and return its path.
+
+    Raises: MissingExtra without Plotly or Jinja2; RunError for facts of neither kind.
+    """
+    write_text(path, page(facts))
+    return path
+
+
+def page(facts: Mapping[str, Any]) -> str:
+    """Return the page as HTML. Raises: as `write_page`."""
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingExtra("the page", "report") from error
+    kind = facts.get("kind")
+    if kind not in ("run", "trial"):
+        raise RunError(f"The page shows the facts of a run or a trial. Got the kind {kind!r}.")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("limbeck.report"),
+        autoescape=True,  # titles, class names and texts are users' data
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = trial_content(facts) if kind == "trial" else run_content(facts)
+    setting = facts.get("setting") or {}
+    return environment.get_template(f"{kind}.html").render(
+        content,
+        palette=PALETTE,
+        plotly=get_plotlyjs,
+        versions=_present(facts.get("versions") or setting.get("versions")),
+        hardware=_hardware(facts.get("hardware") or setting.get("hardware")),
+    )
+
+
+def _present(versions: Mapping[str, str | None] | None) -> str:
+    return ", ".join(f"{name} {version}" for name, version in (versions or {}).items() if version)
+
+
+def _hardware(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    device, name = str(found.get("device", "")), str(found.get("name") or "")
+    parts = [device.upper() + (f" ({name})" if name else "")]
+    for key, one, many in (("processes", "process", "processes"), ("threads", "thread", "threads")):
+        if found.get(key):
+            parts.append(f"{found[key]} {one if found[key] == 1 else many}")
+    if found.get("cores"):
+        parts[-1] += f" of {found['cores']} cores"
+    return ", ".join(part for part in parts if part) + (", bfloat16" if found.get("bfloat16") else ", float32")
