@@ -11,7 +11,8 @@ TESTS = Path(__file__).parent
 
 def environment(**more):
     """The environment of a script that imports `tiny`."""
-    return {**os.environ, "PYTHONPATH": str(TESTS), **more}
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def run_script(script, *arguments, launcher=(), seconds=120, **more):

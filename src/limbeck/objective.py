@@ -8,14 +8,15 @@ whoever knows the count of the whole window (accumulated micro-batches, ranks): 
 Shape legend, this file:  B rows of a batch, C classes or labels.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, final
 
 from torch import Tensor
 
-from limbeck._checks import check_fraction, check_positive, check_weights
-from limbeck.errors import LimbeckError, ObjectiveError
+from limbeck._checks import check_fraction, check_positive
+from limbeck.errors import ArgumentError, LimbeckError, ObjectiveError
 from limbeck.functional.divergences import forward_kl
 from limbeck.functional.labels import binary_cross_entropy, cross_entropy, smoothed_cross_entropy
 from limbeck.functional.matching import logit_matching
@@ -185,19 +186,24 @@ class ObjectiveValue(NamedTuple):
 class Objective(_Algebra):
     """Named, weighted terms. Written as a sum: `0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()`.
 
-    Raises: ArgumentError for weights that are negative, not finite or all zero; ObjectiveError for two terms of one
-    name or for something that is no term.
+    Raises: ArgumentError for a weight that is negative or infinite; ObjectiveError for two terms of one name, or none.
     """
 
     parts: tuple[Weighted, ...]
     """The terms with their weights, in the order written."""
 
     def __post_init__(self) -> None:
+        if not self.parts:
+            raise ObjectiveError("Objective: there must be at least one term.")
         names = [part.term.name for part in self.parts]
-        for name in names:
-            if names.count(name) > 1:
-                raise ObjectiveError(f"Objective: two terms are named {name!r}; give one of them another name=….")
-        check_weights("Objective", [value_at(part.weight, 0) for part in self.parts], len(self.parts))
+        for weight, term in self.parts:
+            if names.count(term.name) > 1:
+                raise ObjectiveError(f"Objective: two terms are named {term.name!r}; give one of them another name=….")
+            start = value_at(weight, 0)
+            if not (start >= 0 and math.isfinite(start)):
+                raise ArgumentError(
+                    f"Objective: the weight of the term {term.name!r} must be finite and not negative. Got {start}."
+                )
 
     def as_parts(self) -> tuple[Weighted, ...]:
         """Return the weighted terms."""
@@ -207,6 +213,11 @@ class Objective(_Algebra):
     def terms(self) -> Mapping[str, Weighted]:
         """The weighted terms by name."""
         return {part.term.name: part for part in self.parts}
+
+    @property
+    def asks_something(self) -> bool:
+        """Whether any term has a weight above zero, or one that changes with the step."""
+        return any(callable(part.weight) or part.weight > 0 for part in self.parts)
 
     @property
     def needs_teacher(self) -> bool:
@@ -238,14 +249,14 @@ class Objective(_Algebra):
             values[term.name], sums[term.name] = value, summed.detach()
             weighted = value_at(weight, step) * summed
             total = weighted if total is None else total + weighted
-        assert total is not None  # check_weights refuses an empty objective
+        assert total is not None  # an objective without terms is refused
         return ObjectiveValue(total, values, sums)
 
     def weighted(self, means: Mapping[str, float], step: int) -> float:
         """Return the weighted sum of the terms' means at a step: the loss per row, for the record."""
         return sum(value_at(part.weight, step) * means[part.term.name] for part in self.parts)
 
-    def replaced(self, name: str, **changes: Any) -> Self:
+    def replaced(self, name: str, /, **changes: Any) -> Self:
         """Return the objective with fields of one term changed; `weight` is one of them."""
         if name not in self.terms:
             raise ObjectiveError(f"The objective has no term {name!r}; it has: {', '.join(self.terms)}.")

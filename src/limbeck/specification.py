@@ -133,6 +133,8 @@ class Distillation:
             raise ArgumentError(f"Distillation: validation must lie in (0, 1) or be None. Got {self.validation}.")
         if self.precision not in ("float32", "bfloat16", "auto"):
             raise ArgumentError(f"Distillation: precision must be float32, bfloat16 or auto. Got {self.precision!r}.")
+        if not self.goal.asks_something:
+            raise ArgumentError("Distillation: at least one term of the objective must have a weight above zero.")
         if self.goal.needs_teacher and self.teacher is None:
             raise SpecificationError("Distillation: the objective has soft terms, which need a teacher; give one.")
 
