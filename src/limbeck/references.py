@@ -12,12 +12,15 @@ import inspect
 import sys
 import sysconfig
 import textwrap
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from limbeck.errors import NotImportable, SpecificationError
+from limbeck.errors import LimbeckError, NotImportable, SpecificationError
+
+Result = TypeVar("Result")
 
 _FILE_MODULES = "_limbeck_file_"
 
@@ -46,7 +49,7 @@ def load_file(path: Path) -> ModuleType:
         raise SpecificationError(f"{path} does not parse: line {error.lineno}: {error.msg}.") from error
     except Exception as error:
         del sys.modules[name]
-        raise SpecificationError(f"{path} failed while it was imported: {type(error).__name__}: {error}.") from error
+        raise SpecificationError(f"{path} failed while it was imported: {what_was_raised(error)}.") from error
     return module
 
 
@@ -78,6 +81,32 @@ def _defined_here(module: ModuleType) -> Iterator[str]:
     for name, value in vars(module).items():
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
             yield name
+
+
+def called(who: str, function: Callable[..., Result], /, *args: Any, **named: Any) -> Result:
+    """Call a user's function and return what it returns.
+
+    Raises: SpecificationError that says what `who` raised and in which line of the user's; a LimbeckError as it is.
+    """
+    try:
+        return function(*args, **named)
+    except LimbeckError:
+        raise
+    except Exception as error:
+        raise SpecificationError(f"{who} raised {what_was_raised(error)}.") from error
+
+
+def what_was_raised(error: BaseException) -> str:
+    """Describe an error by its type, its text and the last line of a user's file on its way."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not _is_library(Path(frame.filename)) and not _is_ours(frame.filename)]
+    where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    text = " ".join(str(error).split()).removesuffix(".")
+    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(Path(__file__).parent)
 
 
 def reference_of(value: Any) -> str:

@@ -1,18 +1,22 @@
 """Flags from Python: a function's parameters, and the scalar fields of the specification that it returns."""
 
+import ast
 import contextlib
 import difflib
-import io
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import partial, wraps
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from limbeck.errors import LimbeckError, SpecificationError
-from limbeck.objective import Objective
+from limbeck.cli.complaints import one_sentence, paper, written_on
+from limbeck.errors import SpecificationError
+from limbeck.objective import Objective, Term
+from limbeck.references import called
 from limbeck.specification import Distillation, Precision
 
 Result = TypeVar("Result")
@@ -37,52 +41,56 @@ _SCALARS: Mapping[str, Any] = {
 """The fields of a `Distillation` that a flag may set, with the types to read them as."""
 
 
-def call_with_flags(function: Callable[..., Result], words: Sequence[str], prog: str) -> tuple[Result, list[str]]:
+def call_with_flags(
+    function: Callable[..., Result], words: Sequence[str], prog: str, *, who: str = ""
+) -> tuple[Result, list[str]]:
     """Call a function with the words that name its parameters; return what it gave and the words left over.
 
     Raises: SpecificationError for a word that cannot be read, and for whatever the function itself raises.
     """
-    with _one_sentence(prog):
+    with one_sentence(words, prog):
         # tyro only reads: the function is called outside, where its errors are its own.
-        arguments, left = tyro.cli(_reader_of(function), args=words, prog=prog, return_unknown_args=True)
-    try:
-        return function(**arguments), left
-    except LimbeckError:
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        name = getattr(function, "__name__", str(function))
-        raise SpecificationError(
-            f"{name} raised {type(error).__name__}: {error} ({where.filename}, line {where.lineno})."
-        ) from error
+        (args, named), left = tyro.cli(_reader_of(function), args=words, prog=prog, return_unknown_args=True)
+    return called(who or prog, function, *args, **named), left
 
 
-def _reader_of(function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+def _reader_of(function: Callable[..., Any]) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
     @wraps(function)
-    def arguments(**named: Any) -> dict[str, Any]:
-        return named
+    def arguments(*args: Any, **named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, named
 
     return arguments
 
 
-def parsed(record: type[Result], words: Sequence[str], prog: str) -> Result:
-    """Read all words into a dataclass of flags. Raises: SpecificationError for a word that fits none of them."""
-    found, left = call_with_flags(record, words, prog)
+def parsed(function: Callable[..., Result], words: Sequence[str], prog: str) -> Result:
+    """Call a function with all words. Raises: SpecificationError for a word that names none of its parameters."""
+    known = flags_of(function)
+    refuse_unknown([word for word in words if word not in ("-h", "--help")], known, prog)
+    found, left = call_with_flags(function, words, prog)
     if left:
-        _refuse_unknown(left, list(getattr(record, "__dataclass_fields__", ())), prog)
+        raise SpecificationError(f"The word {left[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
     return found
 
 
-def overridden(spec: Distillation, words: Sequence[str], prog: str) -> Distillation:
+def flags_of(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's parameters."""
+    return list(inspect.signature(function).parameters)
+
+
+def overridden(spec: Distillation, words: Sequence[str], prog: str, *, others: Iterable[str] = ()) -> Distillation:
     """Set scalar fields of a specification from flags such as `--epochs 5` and `--objective.soft.temperature 2`.
+
+    `others` are names of flags that were read before, to suggest where a word resembles one.
 
     Raises: SpecificationError for an unknown flag, with the closest known one, or a value that cannot be read.
     """
     flags = {flag.name: flag for flag in _flags_of(spec)}
     if not words:
         return spec
-    _refuse_unknown(words, list(flags), prog)
-    with _one_sentence(prog):
+    refuse_unknown(words, list(flags), prog, others=others)
+    if not words[0].startswith("--"):
+        raise SpecificationError(f"The word {words[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
+    with one_sentence(words, prog):
         values: Any = tyro.cli(_record(flags), args=words, prog=prog)
     changed = {name: value for name in flags if (value := getattr(values, _python_name(name))) != flags[name].current}
     return _applied(spec, changed)
@@ -93,10 +101,17 @@ def names_of_overrides(spec: Distillation) -> list[str]:
     return [flag.name for flag in _flags_of(spec)]
 
 
-def print_overrides(spec: Distillation, prog: str) -> None:
-    """Print the help of the specification's own flags."""
-    with contextlib.suppress(SystemExit):
-        tyro.cli(_record({flag.name: flag for flag in _flags_of(spec)}), args=["--help"], prog=prog)
+def help_of(flags: Callable[..., Any], prog: str) -> str:
+    """Return the help of a function's flags, laid out for this terminal, without the line on usage."""
+    said = paper()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit), one_sentence(["--help"], prog):
+        tyro.cli(flags, args=["--help"], prog=prog)
+    return written_on(said).partition("\n\n")[2].strip("\n")
+
+
+def help_of_overrides(spec: Distillation, prog: str) -> str:
+    """Return the help of a specification's own flags."""
+    return help_of(_record({flag.name: flag for flag in _flags_of(spec)}), prog)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,21 +119,44 @@ class _Flag:
     name: str
     kind: Any
     current: Any
+    about: str
 
 
 def _flags_of(spec: Distillation) -> Iterator[_Flag]:
+    about = docs_of_fields(Distillation)
     for name, kind in _SCALARS.items():
         current = getattr(spec, name)
-        yield _Flag(name=name, kind=kind, current=tuple(current) if name == "track" else current)
+        yield _Flag(name=name, kind=kind, current=tuple(current) if name == "track" else current, about=about[name])
     for term_name, (weight, term) in spec.goal.terms.items():
-        settings = {"weight": weight} | {part.name: getattr(term, part.name) for part in fields(term)}  # type: ignore[arg-type]
-        for setting, current in settings.items():
+        about = {"weight": f"Of the term {term_name} in the sum.", **docs_of_fields(type(term))}
+        for setting, current in _settings(weight, term).items():
             if isinstance(current, int | float) and not isinstance(current, bool):
-                yield _Flag(name=f"objective.{term_name}.{setting}", kind=float, current=float(current))
+                name = f"objective.{term_name}.{setting}"
+                yield _Flag(name=name, kind=float, current=float(current), about=about.get(setting, ""))
     if isinstance(spec.optimizer, partial):
+        about_all = f"Of {getattr(spec.optimizer.func, '__name__', 'the optimiser')}."
         for keyword, current in spec.optimizer.keywords.items():
             if isinstance(current, bool | int | float):
-                yield _Flag(name=f"optimizer.{keyword}", kind=type(current), current=current)
+                yield _Flag(name=f"optimizer.{keyword}", kind=type(current), current=current, about=about_all)
+
+
+def _settings(weight: Any, term: Term) -> dict[str, Any]:
+    return {"weight": weight} | {part.name: getattr(term, part.name) for part in fields(term)}  # type: ignore[arg-type]
+
+
+def docs_of_fields(kind: type) -> dict[str, str]:
+    """Return the docstrings that stand under the fields of a dataclass, by name; none for a class without source."""
+    try:
+        definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        part.target.id: " ".join(below.value.value.split())
+        for part, below in pairwise(definition.body)
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
 
 
 def _python_name(name: str) -> str:
@@ -127,7 +165,11 @@ def _python_name(name: str) -> str:
 
 def _record(flags: Mapping[str, _Flag]) -> type:
     parts = [
-        (_python_name(name), Annotated[flag.kind, tyro.conf.arg(name=name)], field(default=flag.current))
+        (
+            _python_name(name),
+            Annotated[flag.kind, tyro.conf.arg(name=name, help=flag.about)],
+            field(default=flag.current),
+        )
         for name, flag in flags.items()
     ]
     return make_dataclass("Specification", parts)
@@ -149,37 +191,27 @@ def _applied(spec: Distillation, changed: Mapping[str, Any]) -> Distillation:
     return replace(spec, objective=objective, **own)
 
 
-def _refuse_unknown(words: Sequence[str], known: Sequence[str], prog: str) -> None:
-    accepted = {f"--{name}" for name in known} | {f"--{name.replace('_', '-')}" for name in known}
+def refuse_unknown(words: Sequence[str], known: Iterable[str], prog: str, *, others: Iterable[str] = ()) -> None:
+    """Refuse a flag that is not known, with the one that it resembles. Raises: SpecificationError."""
+    accepted = [_dashed(name) for name in known]
     for word in words:
         flag = word.partition("=")[0]
-        if word.startswith("--") and flag not in accepted and not flag.startswith("--no-"):
-            close = difflib.get_close_matches(flag, sorted(accepted), n=1, cutoff=0.5)
-            hint = f" Did you mean {close[0]}?" if close else f" `{prog} --help` lists the flags."
-            raise SpecificationError(f"There is no flag {flag}.{hint}")
-    if words and not words[0].startswith("--"):
-        raise SpecificationError(f"The word {words[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
+        if flag.startswith("--") and _positive(_dashed(flag)) not in accepted:
+            close = _closest(_dashed(flag), [*accepted, *(_dashed(name) for name in others)])
+            hint = f"Did you mean {close}?" if close else f"`{prog} --help` lists the flags."
+            raise SpecificationError(f"There is no flag {flag}. {hint}")
 
 
-@contextlib.contextmanager
-def _one_sentence(prog: str) -> Iterator[None]:
-    """Turn tyro's framed complaint into the sentence in its middle; let its help through."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            yield
-    except SystemExit as leaving:
-        if not leaving.code:
-            raise
-        raise SpecificationError(f"{_middle(said.getvalue())} `{prog} --help` lists the flags.") from None
+def _dashed(name: str) -> str:
+    return "--" + name.removeprefix("--").replace("_", "-")
 
 
-def _middle(framed: str) -> str:
-    lines = [line.strip(" │|╭╮╰╯─-") for line in framed.splitlines()]
-    body: list[str] = []
-    for line in [line for line in lines if line][1:]:
-        if line.startswith(("Argument helptext", "For full helptext", "Usage")):
-            break
-        body.append(line)
-    text = " ".join(body).replace("Error parsing ", "")
-    return text if text.endswith(".") else f"{text}."
+def _positive(flag: str) -> str:
+    """What a switch's opposite belongs to: --no-resume to --resume."""
+    return flag.replace("--no-", "--", 1)
+
+
+def _closest(flag: str, known: Sequence[str]) -> str | None:
+    """Return the flag whose last part this is (--temperature: --objective.soft.temperature), or the most alike."""
+    ends = [name for name in known if name.endswith("." + flag.removeprefix("--"))]
+    return next(iter(ends or difflib.get_close_matches(flag, known, n=1, cutoff=0.7)), None)

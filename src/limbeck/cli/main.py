@@ -4,7 +4,10 @@ import difflib
 import importlib
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from limbeck._version import __version__
 from limbeck.errors import Interrupted, LimbeckError, SpecificationError
@@ -20,15 +23,21 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad usage or bad input, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if words is None else words)
     try:
-        return _run(words)
+        with _plain_warnings():
+            return _run(words)
     except Interrupted as error:
-        print(f"{error} Go on with: {_again(words)}", file=sys.stderr)
+        _say(f"{error} Go on with: {_again(words)}")
         return 130
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        _say("limbeck: Stopped.")
         return 130
     except LimbeckError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
+        _say(f"limbeck: {error}")
+        return 2
+    except OSError as error:
+        if error.filename is None:  # not about a file of the user's: a bug of ours, with all that helps to find it
+            raise
+        _say(f"limbeck: {error.filename} cannot be read or written: {error.strerror}.")
         return 2
 
 
@@ -42,10 +51,31 @@ def _run(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(COMMANDS)}."
-        raise SpecificationError(f"There is no command {name!r}.{hint}")
+        hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(COMMANDS)}."
+        raise SpecificationError(f"There is no command {name!r}. {hint}")
     importlib.import_module(f"limbeck.cli.{name}").run(rest)
     return 0
+
+
+def _say(sentence: str) -> None:
+    """Print one line to standard error, whatever line breaks another library's message brought along."""
+    print(" ".join(sentence.split()), file=sys.stderr)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print Limbeck's own warnings as sentences, without the line of code that they come from."""
+    before = warnings.formatwarning
+
+    def plain(message: Any, category: type[Warning], *where: Any, **rest: Any) -> str:
+        ours = category.__module__.partition(".")[0] == "limbeck"
+        return f"limbeck: {message}\n" if ours else before(message, category, *where, **rest)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _again(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from limbeck.campaigns.trial import PLAN
-from limbeck.cli.flags import call_with_flags
+from limbeck.cli.flags import parsed
 from limbeck.errors import RunError, SpecificationError
 from limbeck.evidence.facts import facts_of_run
 from limbeck.files import read_json, write_json
@@ -34,6 +34,6 @@ def report(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) 
 
 def run(words: Sequence[str]) -> None:
     """Make the page and print where it is."""
-    _, left = call_with_flags(report, words, "limbeck report")
-    if left:
-        raise SpecificationError(f"The word {left[0]!r} belongs to no flag; `limbeck report --help` lists the flags.")
+    if not words:
+        raise SpecificationError("Name the folder of a run, as in: limbeck report runs/NAME.")
+    parsed(report, words, "limbeck report")
