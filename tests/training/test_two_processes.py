@@ -73,14 +73,14 @@ train("stopped", stopped, resume=True)
 """
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder of the runs that two processes have trained together."""
+@pytest.fixture(scope="module", params=["DDP", "FSDP"])
+def trained(tmp_path_factory, request):
+    """The folder of the runs that two processes have trained together, each with a copy or with a part of the student."""
     folder = tmp_path_factory.mktemp("ranks")
     script = folder / "train.py"
     script.write_text(SCRIPT, encoding="utf-8")
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
-    done = run_script(script, folder, launcher=launcher)
+    done = run_script(script, folder, launcher=launcher, ACCELERATE_USE_FSDP=str(request.param == "FSDP").lower())
     assert done.returncode == 0
     return folder
 
@@ -160,7 +160,7 @@ def test_a_ctrl_c_in_one_process_stops_both_at_the_same_step(trained):
     assert 0 < step < 6
 
 
-def test_a_launch_for_sharded_weights_is_refused(run_python, tmp_path):
+def test_a_launch_for_deepspeed_is_refused(run_python, tmp_path):
     script = """
 import sys
 import tiny
@@ -171,6 +171,6 @@ try:
 except SpecificationError as error:
     print(error)
 """
-    done = run_python(script, tmp_path / "run", WORLD_SIZE="2", ACCELERATE_USE_FSDP="true")
-    assert done.stdout.startswith("This launch asks for FSDP, whose sharded weights Limbeck cannot keep;")
+    done = run_python(script, tmp_path / "run", WORLD_SIZE="2", ACCELERATE_USE_DEEPSPEED="true")
+    assert done.stdout.startswith("This launch asks for DEEPSPEED, which Limbeck does not speak;")
     assert not (tmp_path / "run").exists()
