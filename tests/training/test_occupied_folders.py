@@ -164,9 +164,9 @@ REFUSED = {
     "data that are none": (
         {"data": a_string},
         SpecificationError,
-        "`data` must be a transfer set, Splits or a factory of either; it gave a str",
+        "`data` must be a transfer set, Splits or a factory of either; it gave an object of type str",
     ),
-    "a teacher that is none": ({"teacher": 7}, SpecificationError, "A int cannot be a teacher"),
+    "a teacher that is none": ({"teacher": 7}, SpecificationError, "An object of type int cannot be a teacher"),
     "a teacher's folder that is none": ({"teacher": "/nowhere"}, RunError, "is not a run: it holds no spec.json"),
     "a device that is not there": (
         {"device": "abacus"},

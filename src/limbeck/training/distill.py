@@ -1,5 +1,7 @@
 """`distill(spec, out) -> Run`: from a specification to a directory that a person can look at."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from limbeck.data.loader import Loader
 from limbeck.data.order import mixed_seed
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits
-from limbeck.errors import MismatchError, ResumeError
+from limbeck.errors import LimbeckError, MismatchError, ResumeError, SpecificationError
 from limbeck.files import sweep, write_json
 from limbeck.models import caller_of, knowledge_of
 from limbeck.objective import Loss
+from limbeck.references import called, what_was_raised
 from limbeck.specification import Distillation, EnsembleOf, Json, from_json, identity, to_json
 from limbeck.teachers.frozen import prepare_of
 from limbeck.training.checkpoint import newest
@@ -139,11 +142,20 @@ def gather(spec: Distillation, teachers: Path, place: Place, watcher: Watcher, p
     if spec.goal.needs_teacher and spec.teacher is not None:
         teacher = room.resolve(spec.teacher, spec, splits).to(place.device)
     sow(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
-    student = spec.student().to(place.device)
+    student = _built(spec).to(place.device)
     prepare = prepare_of(student, spec.prepare, plain_features)
     loss = Loss(spec.goal, prepare, splits.train.head)
     classes = _check_fit(splits, student, teacher, loss, place)
     return Materials(splits=splits, student=student, teacher=teacher, loss=loss, classes=classes)
+
+
+def _built(spec: Distillation) -> nn.Module:
+    student = called("The student's factory", spec.student)
+    if not isinstance(student, nn.Module):
+        raise SpecificationError(
+            f"The student's factory must return an nn.Module. It returned an object of type {type(student).__name__}."
+        )
+    return student
 
 
 @torch.no_grad()
@@ -155,18 +167,35 @@ def _check_fit(
     prepares = (loss.prepare, *(() if teacher is None else teacher.prepares))
     batch = next(Loader(splits.train, prepares, batch_size=2).sequential()).to(place.device)
     training = student.training
-    logits = knowledge_of(caller_of(student.eval()), batch.inputs[loss.prepare]).logits
+    with _asking("student", batch):
+        logits = knowledge_of(caller_of(student.eval()), batch.inputs[loss.prepare]).logits
     student.train(training)
     counts = {"the student": _count(logits, batch, "student")}
     if named is not None:
         counts["the data"] = len(named)
     if teacher is not None:
         _check_teacher(splits, teacher)
-        counts["the teacher"] = _count(teacher(batch).at(1.0).logits, batch, "teacher")
+        with _asking("teacher", batch):
+            answers = teacher(batch).at(1.0).logits
+        counts["the teacher"] = _count(answers, batch, "teacher")
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{who} {count}" for who, count in counts.items())
         raise MismatchError(f"Teacher, student and data must have the same classes. Numbers of classes: {got}.")
     return named or (None if teacher is None else teacher.classes)
+
+
+@contextmanager
+def _asking(who: str, batch: Batch) -> Iterator[None]:
+    """Say which of the two models could not answer. Raises: MismatchError."""
+    try:
+        yield
+    except LimbeckError as error:
+        raise MismatchError(f"The {who} cannot be used: {error}") from error
+    except Exception as error:
+        raise MismatchError(
+            f"The {who} cannot be called on what its `prepare` made of {len(batch)} rows of the data: it raised "
+            f"{what_was_raised(error)}."
+        ) from error
 
 
 def _count(logits: Tensor, batch: Batch, who: str) -> int:
@@ -208,8 +237,9 @@ def prepare_fit(
     train = loader(materials.splits.train)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
-    optimizer = spec.optimizer(materials.student.parameters())
-    scheduler = None if spec.schedule is None else spec.schedule(optimizer, spec.epochs * train.steps_per_epoch)
+    optimizer = called("The optimiser's factory", spec.optimizer, materials.student.parameters())
+    steps = spec.epochs * train.steps_per_epoch
+    scheduler = None if spec.schedule is None else called("The schedule's factory", spec.schedule, optimizer, steps)
     return Fit(
         spec=spec,
         place=place,

@@ -12,6 +12,7 @@ from torch import nn
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits, hold_out
 from limbeck.errors import DataError, SpecificationError
+from limbeck.references import called
 from limbeck.specification import (
     Distillation,
     EnsembleOf,
@@ -37,11 +38,12 @@ def resolve_data(spec: Distillation) -> Splits:
     Raises: DataError for an empty set, or labels that a hard term needs and the rows lack.
     """
     source = spec.data
-    found: Any = source() if callable(source) else source
+    found: Any = called("The data's factory", source) if callable(source) else source
     splits = found if isinstance(found, Splits) else Splits(train=found)
     if not hasattr(splits.train, "rows"):
         raise SpecificationError(
-            f"`data` must be a transfer set, Splits or a factory of either; it gave a {type(splits.train).__name__}."
+            f"`data` must be a transfer set, Splits or a factory of either; it gave an object of type "
+            f"{type(splits.train).__name__}."
         )
     if not len(splits.train):
         raise DataError("The training split has no rows.")
@@ -96,9 +98,9 @@ class TeacherRoom:
             return cast(Teacher, source)
         if not callable(source):
             raise SpecificationError(
-                f"A {type(source).__name__} cannot be a teacher; give a module, a run or a factory."
+                f"An object of type {type(source).__name__} cannot be a teacher; give a module, a run or a factory."
             )
-        return self.resolve(source(), spec, splits)
+        return self.resolve(called("The teacher's factory", source), spec, splits)
 
     def trained(self, spec: Distillation) -> Run:
         """Train a teacher's specification, or find it trained before; a half-trained one is gone on with."""

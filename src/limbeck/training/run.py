@@ -1,5 +1,6 @@
 """`Run`: a directory, what training leaves behind and what evidence reads."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from limbeck.errors import RunError
 from limbeck.files import is_aside, read_json
 from limbeck.training.evaluate import Predictions
 from limbeck.training.records import read_records
+
+_PARTS = {"specification", "head", "classes", "data", "teacher"}
+"""What every spec.json has."""
 
 
 @final
@@ -37,7 +41,9 @@ class Run:
     @property
     def spec(self) -> dict[str, Any]:
         """spec.json: the encoded specification under `specification`, and versions, hardware and fingerprints."""
-        found: dict[str, Any] = read_json(self.path / "spec.json")
+        found: Any = read_json(self.path / "spec.json")
+        if not isinstance(found, dict) or not found.keys() >= _PARTS:
+            raise RunError(f"{self.path / 'spec.json'} is damaged: a run's has the keys {', '.join(sorted(_PARTS))}.")
         return found
 
     @property
@@ -75,6 +81,7 @@ def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") 
     would delete something that is not a run.
     """
     if not out.exists() or (out.is_dir() and all(is_aside(path) for path in out.iterdir())):
+        _check_room(out)
         return
     if not out.is_dir():
         raise RunError(f"{out} is a file; a run needs a folder.")
@@ -86,3 +93,12 @@ def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") 
     elif not (resume and is_run):
         instead = "use --resume to go on, --overwrite to start again, or" if is_run else "it holds no run;"
         raise RunError(f"{out} is not empty: {instead} choose another --out.")
+
+
+def _check_room(out: Path) -> None:
+    """Refuse, before hours are spent, a folder that could not be made."""
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise RunError(f"{nearest} is a file, so no run can be written to {out}; choose another --out.")
+    if not os.access(nearest, os.W_OK):
+        raise RunError(f"{nearest} is not writable, so no run can be written to {out}; choose another --out.")
