@@ -51,8 +51,11 @@ class Term(_Algebra):
     """One thing asked of the student. Subclasses are frozen records with a `name` and a `__call__`."""
 
     needs_teacher: ClassVar[bool] = False
+    """Whether it compares with a teacher."""
     needs_labels: ClassVar[bool] = False
+    """Whether it reads labels."""
     name: str
+    """The name under which it is logged and overridden."""
 
     def as_parts(self) -> "tuple[Weighted, ...]":
         """Return the term as the only part of an objective, with weight 1."""
@@ -159,7 +162,9 @@ class Weighted(NamedTuple):
     """A term and its weight: a number, or a schedule of the optimiser's step."""
 
     weight: float | Schedule
+    """Not negative."""
     term: Term
+    """What is weighted."""
 
     def scaled(self, factor: float | Schedule) -> "Weighted":
         """Multiply the weight; at most one of the two may be a schedule."""
@@ -276,9 +281,11 @@ class Loss:
     """
 
     objective: Objective
+    """What is asked of the student."""
     prepare: Prepare
     """The student's `prepare`, whose output is read from the batch."""
     head: Head = "softmax"
+    """How the student's logits become probabilities."""
 
     def __call__(self, call_student: CallModel, batch: Batch, knowledge: Knowledge | None, step: int) -> ObjectiveValue:
         """Call the student on its input and evaluate the objective at the optimiser's `step`."""

@@ -25,16 +25,30 @@ from limbeck.teachers.ensemble import Mean
 from limbeck.types import Prepare, Teacher, TransferSet
 
 Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+"""What a JSON file can hold."""
 
 StudentFactory: TypeAlias = Callable[[], nn.Module]
+"""Builds a student whose weights are drawn from torch's generator."""
+
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+"""From the student's parameters to an optimiser."""
+
 ScheduleFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler]
+"""From the optimiser and the number of all steps to a learning-rate schedule."""
+
 Data: TypeAlias = Splits | TransferSet
+"""Rows to learn from, or those with rows to validate and to test on."""
+
 DataSource: TypeAlias = Data | Callable[[], Data]
+"""Rows, or what loads them."""
+
 TeacherSource: TypeAlias = (
     "nn.Module | Teacher | Distillation | EnsembleOf | Path | str | Callable[[], nn.Module | Teacher]"
 )
+"""Whatever may be called a teacher; a path or a string is a finished run's folder."""
+
 Precision: TypeAlias = Literal["float32", "bfloat16", "auto"]
+"""The arithmetic of forward passes."""
 
 
 @final

@@ -22,6 +22,7 @@ class Run:
     """A run's directory. Opening reads nothing but the specification; everything else is read when asked for."""
 
     path: Path
+    """The directory."""
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
