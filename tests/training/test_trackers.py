@@ -29,3 +29,10 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(SpecificationError, match="no tracker 'tensorbord'"):
         distill(replace(SPEC, track=("tensorbord",)), tmp_path / "run", watcher=Silent())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
+    with pytest.raises(SpecificationError, match=r"^The tracker 'wandb' is not installed\. Run: pip install wandb\.$"):
+        distill(replace(SPEC, track=("wandb",)), tmp_path / "run", watcher=Silent())
+    assert not (tmp_path / "run").exists()

@@ -104,10 +104,12 @@ def _device(name: str | None) -> torch.device:
         return torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" has room for anything and holds nothing
     except (RuntimeError, AssertionError) as error:
-        first_line = str(error).splitlines()[0]
-        raise SpecificationError(f"The device {name!r} cannot be used here: {first_line}") from error
+        why = str(error).splitlines()[0].removesuffix(".")
+        raise SpecificationError(
+            f"The device {name!r} cannot be used here: {why}. Leave `device` out for the best there is."
+        ) from error
     return device
 
 

@@ -16,7 +16,9 @@ def require_trackers(names: Sequence[str]) -> None:
     """Look for the trackers before anything is written. Raises: MissingExtra, SpecificationError as `tracker` does."""
     if not names:
         return
-    from accelerate.utils import LoggerType  # a run without trackers does without, and starts sooner for it
+    # A run without trackers does without, and starts sooner for it.
+    from accelerate.tracking import get_available_trackers
+    from accelerate.utils import LoggerType
 
     if "tensorboard" in names and find_spec("tensorboard") is None:
         raise MissingExtra("logging to TensorBoard", "track")
@@ -24,22 +26,20 @@ def require_trackers(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SpecificationError(f"There is no tracker {unknown[0]!r}. There are: {', '.join(known)}.")
+    missing = [name for name in names if name not in map(str, get_available_trackers())]
+    if missing:
+        raise SpecificationError(f"The tracker {missing[0]!r} is not installed. Run: pip install {missing[0]}.")
 
 
 def tracker(names: Sequence[str], folder: Path) -> Listener | None:
-    """Start the named trackers, which write below `folder`; returns what feeds them, or None without names.
-
-    Raises: SpecificationError for a tracker whose package is not installed.
-    """
+    """Start the named trackers, which write below `folder`; returns what feeds them, or None without names."""
     if not names:
         return None
     from accelerate import Accelerator
 
     logging.getLogger("accelerate").setLevel(logging.WARNING)
-    accelerator = Accelerator(log_with=list(names), project_dir=str(folder))
+    accelerator = Accelerator(log_with=list(dict.fromkeys(names)), project_dir=str(folder))
     accelerator.init_trackers("trackers")
-    if len(accelerator.trackers) < len(names):
-        raise SpecificationError(f"Of the trackers {', '.join(names)} one is not installed; install its package.")
     return lambda record: accelerator.log(dict(_flat(record)), step=record["step"])
 
 
