@@ -1,6 +1,7 @@
 import io
 import sys
 import wave
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -285,10 +286,38 @@ def test_load_reads_mnists_raw_files_as_splits(folder):
         load(folder, label="y")
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "./nothing", "nothing/at/all"])
-def test_load_says_that_there_is_no_such_path(path):
-    with pytest.raises(DataError, match=f"There is no folder {path}."):
+@pytest.mark.parametrize(
+    "path", ["/no/such/folder", "./nothing", "nothing/at/all", "nothing", "../nothing", "tests/no"]
+)
+def test_load_says_at_once_that_there_is_no_such_path(path, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(
+        DataError, match=f"^There is no file or folder {path}; an id of the hub has the form owner/name"
+    ):
         load(path)
+
+
+@pytest.mark.parametrize("path", ["rows.parque", "somewhere/rows.json"])
+def test_load_asks_no_hub_for_the_name_of_a_file(path):
+    with pytest.raises(DataError, match=f"^There is no file {path}\\.$"):
+        load(path)
+
+
+def test_load_stacks_the_numbers_of_a_folder_as_it_does_those_of_a_table(folder):
+    rows_in(folder, train={"x": [1.0, 2.0], "y": [3, 4], "label": [0, 1]}, test={"x": [5.0], "y": [6], "label": [1]})
+    splits = load(folder)
+    assert_close(splits.train.columns, {"features": torch.tensor([[1.0, 3.0], [2.0, 4.0]])})
+    assert_close(splits.test.columns, {"features": torch.tensor([[5.0, 6.0]])})
+    assert (splits.train.classes, splits.test.labels.tolist()) == (("0", "1"), [1])
+
+
+@pytest.mark.parametrize(("name", "content"), [("train.parquet", "no"), ("train.json", '{"a": 1}{'), ("train.csv", "")])
+def test_a_damaged_file_in_a_folder_is_refused_in_one_sentence(folder, name, content, capsys):
+    folder.mkdir()
+    (folder / name).write_text(content)
+    with pytest.raises(DataError, match=r"^The dataset at .* cannot be read: "):
+        load(folder)
+    assert capsys.readouterr().err == ""
 
 
 def test_load_says_that_there_is_no_such_file(tmp_path):

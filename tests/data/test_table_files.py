@@ -136,8 +136,8 @@ def test_class_names_that_a_file_records_are_used(data_folder):
         ({}, {"id_column": "city"}, "id column 'city' must hold whole numbers. Got string."),
         ({"row": [7, 7, 9]}, {"id_column": "row"}, "ids must be distinct. Id 7 comes more than once."),
         ({"height": [1.5, None, None]}, {}, "column 'height' is empty in 2 rows, row 1 for one."),
-        ({"city": ["Rome", None, "Bonn"]}, {}, "column 'city' is empty in 1 rows, row 1 for one."),
-        ({"label": [0, None, 1]}, {}, "column 'label' is empty in 1 rows, row 1 for one."),
+        ({"city": ["Rome", None, "Bonn"]}, {}, "column 'city' is empty in row 1."),
+        ({"label": [0, None, 1]}, {}, "column 'label' is empty in row 1."),
         ({"label": [0, -1, 1]}, {}, r"must lie in \[0, 2\), one for each class. Got -1 in row 1."),
         (
             {"label": [0.0, 0.5, 1.0]},

@@ -32,7 +32,8 @@ def column_of(where: str, name: str, values: Any) -> Column:
     array = _one_array(values)
     if array.null_count:
         first = array.is_null().index(True).as_py()
-        raise DataError(f"{where}: column {name!r} is empty in {array.null_count} rows, row {first} for one.")
+        where_empty = f"{array.null_count} rows, row {first} for one" if array.null_count > 1 else f"row {first}"
+        raise DataError(f"{where}: column {name!r} is empty in {where_empty}.")
     if pa.types.is_boolean(array.type) or pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         return tensor_of(array.to_numpy(zero_copy_only=False))
     if is_list(array.type):
@@ -102,7 +103,16 @@ def class_indices(where: str, name: str, values: Any, classes: Sequence[str] | N
     labels = column_of(where, name, array)
     assert isinstance(labels, Tensor)
     labels = labels.to(torch.int64)
-    return None if bool((labels == -1).all()) else labels
+    if bool((labels == -1).all()):
+        return None
+    outside = ((labels < 0) | (labels >= len(classes or ()))).nonzero().flatten()
+    if classes is not None and len(outside):
+        row = int(outside[0])
+        raise DataError(
+            f"{where}: label column {name!r} must lie in [0, {len(classes)}), one for each class. "
+            f"Got {int(labels[row])} in row {row}."
+        )
+    return labels
 
 
 def first_line(error: Exception) -> str:

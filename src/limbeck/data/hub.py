@@ -66,10 +66,11 @@ def hub(
         MissingExtra: datasets, or Pillow for images, is not installed.
     """
     where = f"The dataset at {path_or_id}"
-    found = _opened(where, path_or_id, config, in_memory)
-    names = _split_names(where, list(found), splits)
-    wanted = [features] if isinstance(features, str) else features
-    parts = {ours: _Part(where, found[theirs], wanted, label, in_memory) for ours, theirs in names.items()}
+    with _quiet(_library(path_or_id)):
+        found = _opened(where, path_or_id, config, in_memory)
+        names = _split_names(where, list(found), splits)
+        wanted = [features] if isinstance(features, str) else features
+        parts = {ours: _Part(where, found[theirs], wanted, label, in_memory) for ours, theirs in names.items()}
     if label is not None:
         columns = [part.label_column for part in parts.values()]
         classes = classes or parts["train"].recorded_classes or class_names(columns)
@@ -99,7 +100,7 @@ class _Part:
         self._kinds: Mapping[str, Any] = dataset.features or {}
         dataset = dataset.with_format("arrow")
         if in_memory:
-            self._rows = _joined(dataset)
+            self._rows = _joined(where, dataset)
             self._rows = self._rows.select(_needed(where, self._rows.column_names, features, label))
         else:
             self._rows = dataset
@@ -109,7 +110,7 @@ class _Part:
     def label_column(self) -> Any:
         if self._in_memory:
             return self._rows[self._label]
-        return _joined(self._rows.select_columns([self._label]))[self._label]
+        return _joined(self._where, self._rows.select_columns([self._label]))[self._label]
 
     @property
     def recorded_classes(self) -> Sequence[str] | None:
@@ -171,10 +172,14 @@ def _encoded(where: str, name: str, values: Any) -> list[bytes]:
     return files
 
 
-def _joined(dataset: Any) -> Any:
+def _joined(where: str, dataset: Any) -> Any:
+    import datasets
     import pyarrow as pa
 
-    return pa.concat_tables(list(dataset.iter(batch_size=_CHUNK)))
+    try:
+        return pa.concat_tables(list(dataset.iter(batch_size=_CHUNK)))
+    except (OSError, ValueError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        raise DataError(f"{where} cannot be read: {first_line(error)}") from error
 
 
 def _needed(where: str, present: list[str], features: Sequence[str] | None, label: str | None) -> list[str]:
@@ -206,36 +211,48 @@ def _split_names(where: str, present: list[str], splits: Mapping[str, str] | Non
     return names
 
 
-def _opened(where: str, path_or_id: str | Path, config: str | None, in_memory: bool) -> Any:
-    """Return the dataset's splits by name: streamed where everything is read once, else backed by the Arrow cache."""
-    folder = Path(path_or_id).expanduser()
-    if not folder.is_dir() and (isinstance(path_or_id, Path) or not _HUB_ID.fullmatch(path_or_id)):
+def _library(path_or_id: str | Path) -> Any:
+    """Import what reads datasets. Raises: DataError for a path to nothing, MissingExtra."""
+    if not Path(path_or_id).expanduser().is_dir() and (
+        isinstance(path_or_id, Path) or not _HUB_ID.fullmatch(path_or_id)
+    ):
         raise DataError(f"There is no folder {path_or_id}.")
     try:
         import datasets
     except ImportError as error:
         raise MissingExtra("reading a Hugging Face dataset", "hub") from error
+    return datasets
+
+
+def _opened(where: str, path_or_id: str | Path, config: str | None, in_memory: bool) -> Any:
+    """Return the dataset's splits by name: streamed where everything is read once, else backed by the Arrow cache."""
+    import datasets
+
+    folder = Path(path_or_id).expanduser()
     source = str(folder.resolve()) if folder.is_dir() else str(path_or_id)
-    with _quiet_unless_in_a_terminal(datasets):
-        try:
-            return datasets.load_dataset(source, config, streaming=in_memory and folder.is_dir())
-        except ValueError as error:
-            known = datasets.get_dataset_config_names(source)
-            if config in known:
-                raise DataError(f"{where} cannot be read: {first_line(error)}") from error
-            raise DataError(f"{where} needs a `config` out of: {', '.join(known)}. Got {config!r}.") from error
-        except (OSError, datasets.exceptions.DatasetsError) as error:
-            what = where if folder.is_dir() else f"There is no folder {path_or_id}, and the hub's dataset of that name"
-            raise DataError(f"{what} cannot be read: {first_line(error)}") from error
+    try:
+        return datasets.load_dataset(source, config, streaming=in_memory and folder.is_dir())
+    except ValueError as error:
+        known = datasets.get_dataset_config_names(source)
+        if config in known or (config is None and len(known) == 1):
+            raise DataError(f"{where} cannot be read: {first_line(error)}") from error
+        raise DataError(f"{where} needs a `config` out of: {', '.join(known)}. Got {config!r}.") from error
+    except (OSError, datasets.exceptions.DatasetsError) as error:
+        what = where if folder.is_dir() else f"There is no folder {path_or_id}, and the hub's dataset of that name"
+        raise DataError(f"{what} cannot be read: {first_line(error)}") from error
 
 
 @contextmanager
-def _quiet_unless_in_a_terminal(datasets: Any) -> Iterator[None]:
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Keep the library from logging what its errors say, and from drawing bars where there is no terminal."""
+    level = datasets.logging.get_verbosity()
+    hides_bars = not sys.stderr.isatty() and not datasets.are_progress_bars_disabled()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    if hides_bars:
+        datasets.disable_progress_bars()
     try:
         yield
     finally:
-        datasets.enable_progress_bars()
+        datasets.logging.set_verbosity(level)
+        if hides_bars:
+            datasets.enable_progress_bars()

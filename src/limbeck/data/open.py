@@ -1,14 +1,22 @@
 """Whatever a path or an id names, as rows to learn from: what the command line's `--data` calls."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from torch import Tensor
 
 from limbeck.data.hub import hub
 from limbeck.data.idx import holds_idx, idx
 from limbeck.data.splits import Splits
-from limbeck.data.tables import SUFFIXES, table
+from limbeck.data.tables import SUFFIXES, stacked, table
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import DataError
+from limbeck.types import TransferSet
+
+_HUB_ID = re.compile(r"(?P<owner>[\w-][\w.-]*)/[\w-][\w.-]*")
+_ENDING = re.compile(r"\.[A-Za-z]+")  # a file's, not the ".0" of a version
 
 
 def load(
@@ -16,8 +24,9 @@ def load(
 ) -> Splits | TensorSet:
     """Read a file, a folder or a dataset of the Hugging Face hub.
 
-    A .parquet or .csv file is one `table`; a folder of MNIST's raw files is read by `idx`; any other folder, and any
-    other name, by `hub`.
+    A .parquet or .csv file is one `table`; a folder of MNIST's raw files is read by `idx`; any other folder, and an id
+    of the hub, by `hub`. Of a folder whose feature columns are all single numbers, these are one column "features",
+    (N, F) float32, as they are of a table.
 
     Args:
         path_or_id: A file, a folder, or an id of the hub such as "owner/name".
@@ -32,9 +41,36 @@ def load(
     if path.is_file() or path.suffix in SUFFIXES:
         return table(path, features=features, label=label)
     if not path.is_dir():
-        return hub(path_or_id, features=features, label=label or "label")
+        _refuse_unless_id(path_or_id)
+        return _stacked(hub(path_or_id, features=features, label=label or "label"))
     if holds_idx(path):
         if features is not None or label is not None:
             raise DataError(f"The folder {path} holds MNIST's raw files, whose columns cannot be chosen.")
         return idx(path)
-    return hub(path, features=features, label=label or "label")
+    return _stacked(hub(path, features=features, label=label or "label"))
+
+
+def _refuse_unless_id(name: str | Path) -> None:
+    """Refuse a path to nothing at once: the hub would be asked for it over the network, again and again."""
+    if _ENDING.fullmatch(Path(name).suffix):
+        raise DataError(f"There is no file {name}.")
+    found = None if isinstance(name, Path) else _HUB_ID.fullmatch(name)
+    if found is None or Path(found["owner"]).is_dir():
+        raise DataError(f"There is no file or folder {name}; an id of the hub has the form owner/name.")
+
+
+def _stacked(splits: Splits) -> Splits:
+    others = {"validation": splits.validation, "test": splits.test}
+    there = {name: _as_of_a_table(rows) for name, rows in others.items() if rows is not None}
+    return replace(splits, train=_as_of_a_table(splits.train), **there)
+
+
+def _as_of_a_table(rows: TransferSet) -> TransferSet:
+    if not isinstance(rows, TensorSet) or not all(_is_number(values) for values in rows.columns.values()):
+        return rows
+    columns = stacked("", rows.columns)
+    return TensorSet(columns, labels=rows.labels, classes=rows.classes, ids=rows.ids, head=rows.head)
+
+
+def _is_number(values: object) -> bool:
+    return isinstance(values, Tensor) and values.dim() == 1

@@ -48,12 +48,14 @@ def table(
     path = Path(file)
     where = f"The table {path}"
     rows = _read(path)
+    if not rows.num_rows:
+        raise DataError(f"{where} must have at least one row.")
     if label is None and "label" in rows.column_names:
         label = "label"
     names = _feature_names(
         where, rows.column_names, features, [name for name in (label, id_column) if name is not None]
     )
-    columns = _stacked(where, {name: column_of(where, name, rows[name]) for name in names})
+    columns = stacked(where, {name: column_of(where, name, rows[name]) for name in names})
     ids = None if id_column is None else _ids(where, id_column, rows[id_column])
     labels = None
     if label is not None:
@@ -98,7 +100,7 @@ def _feature_names(
     return names
 
 
-def _stacked(where: str, columns: Mapping[str, Column]) -> dict[str, Column]:
+def stacked(where: str, columns: Mapping[str, Column]) -> dict[str, Column]:
     """Stack the columns of single numbers, F × (N,), into the column "features", (N, F); keep the others."""
     numbers = {name: values for name, values in columns.items() if isinstance(values, Tensor) and values.dim() == 1}
     others = {name: values for name, values in columns.items() if name not in numbers}
