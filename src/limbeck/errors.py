@@ -59,7 +59,7 @@ class MissingExtra(LimbeckError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra that is not installed. Run: pip install 'limbeck[{extra}]'.")
+        super().__init__(f"{what[:1].upper()}{what[1:]} needs an extra that is not installed. Run: pip install 'limbeck[{extra}]'.")
 
 
 class Interrupted(LimbeckError):

@@ -255,7 +255,7 @@ def test_an_empty_image_is_refused(folder):
 def test_a_missing_extra_is_named(folder, monkeypatch):
     folder.mkdir()
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtra, match=r"reading a Hugging Face dataset needs .* pip install 'limbeck\[hub\]'."):
+    with pytest.raises(MissingExtra, match=r"Reading a Hugging Face dataset needs .* pip install 'limbeck\[hub\]'."):
         hub(folder)
 
 

@@ -183,5 +183,5 @@ def test_missing_foreign_and_broken_files_are_named(tmp_path):
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     path = written(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"reading rows.parquet with pyarrow .* pip install 'limbeck\[tables\]'."):
+    with pytest.raises(MissingExtra, match=r"Reading rows.parquet with pyarrow .* pip install 'limbeck\[tables\]'."):
         table(path)
