@@ -7,6 +7,7 @@ each arm in both, chosen to be told apart by colour-blind eyes and on paper.
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import combinations
+from math import ceil, floor, log10
 from typing import Any, NamedTuple, TypeAlias
 
 from limbeck.report.words import amount, average, count, rate
@@ -18,6 +19,7 @@ TERM_COLOURS = ("#2a9d7f", "#b65fa0", "#c9930a", "#5b7fd1")
 DASHES = ("solid", "dash", "dot", "dashdot")
 ARM_NAMES = {"taught": "distilled", "alone": "labels alone"}
 FAINT = "rgba(128, 136, 148, 0.22)"
+SEED_LINE = "rgba(128, 136, 148, 0.6)"
 CLEAR = "rgba(0, 0, 0, 0)"
 NEUTRAL = "#7d8793"
 
@@ -41,51 +43,77 @@ class Figure(NamedTuple):
 
 
 def paired_seeds(facts: Mapping[str, Any]) -> Figure:
-    """Draw every seed as a line from labels alone to distilled beside the teachers, and the seeds' differences."""
+    """Draw every seed as a line from labels alone to distilled, beside the level of the teachers."""
     alone, taught, seeds = facts["errors"]["alone"], facts["errors"]["taught"], facts["seeds"]
     teachers = _teachers(facts)
     places = {"alone": len(teachers), "taught": len(teachers) + 1}
-    names = [name for name, _, _ in teachers] + ["labels<br>alone", "distilled"]
+    names = [*(name for name, _, _ in teachers), "labels<br>alone", "distilled"]
+    colours = [*(colour for _, _, colour in teachers), PALETTE["alone"], PALETTE["taught"]]
+    means = [row["errors_mean"] for row in facts["table"]]
     traces: list[Trace] = [
-        _line([places["alone"], places["taught"]], pair, FAINT.replace("0.22", "0.6"), hoverinfo="skip", width=1.3)
+        _line([places["alone"], places["taught"]], pair, SEED_LINE, hoverinfo="skip", width=1.3)
         for pair in zip(alone, taught, strict=True)
     ]
+    if teachers:
+        level = [means[len(teachers) - 1]] * 2
+        traces.append(_dotted([len(teachers) - 1, len(names) - 0.4], level, PALETTE["ensemble"], width=1.2))
     for place, (name, found, colour) in enumerate(teachers):
-        traces.append(_dots(_fan(place, len(found)), found, colour, [f"{name}: {amount(value)}" for value in found]))
+        plain = name.replace("<br>", " ")
+        traces.append(_dots(_fan(place, len(found)), found, colour, [f"{plain}: {amount(value)}" for value in found]))
     for arm, found in (("alone", alone), ("taught", taught)):
         hover = [f"seed {seed}, {ARM_NAMES[arm]}: {amount(value)}" for seed, value in zip(seeds, found, strict=True)]
         traces.append(_dots([places[arm]] * len(found), found, PALETTE[arm], hover))
-    rows = facts["table"]
-    means = [*(row["errors_mean"] for row in rows[:-2]), rows[-2]["errors_mean"], rows[-1]["errors_mean"]]
-    colours = [*(colour for _, _, colour in teachers), PALETTE["alone"], PALETTE["taught"]]
-    traces += [_mean_bar(place, mean, colours[place]) for place, mean in enumerate(means)]
-    traces += _differences(facts)
-    low, high = facts["difference"]["interval"]
-    layout = {
-        "xaxis": {**_axis(""), "domain": [0, 0.68], "tickvals": list(range(len(names))), "ticktext": names}
-        | {"range": [-0.6, len(names) - 0.4], "showgrid": False, "zeroline": False},
-        "yaxis": {**_axis(f"errors on {count(facts['rows']['test'])} test rows"), "rangemode": "tozero"},
-        "xaxis2": {**_axis(""), "domain": [0.81, 1], "range": [-0.75, 1.75], "showgrid": False, "zeroline": False}
-        | {"tickvals": [0, 1], "ticktext": ["each<br>seed", "mean,<br>interval"]},
-        "yaxis2": {**_axis("errors fewer when distilled"), "anchor": "x2", "zeroline": True, "rangemode": "tozero"}
-        | {"zerolinewidth": 1.5, "zerolinecolor": NEUTRAL},
-        "showlegend": False,
-    }
+    traces += [
+        _mean_bar(place, mean, colours[place], on_left=place == places["alone"]) for place, mean in enumerate(means)
+    ]
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "showgrid": False}
     return _figure(
-        "Every seed, with and without the teaching",
-        alt=f"Errors on the test rows of {len(seeds)} students on labels alone and distilled, seed by seed, beside the "
-        f"teachers; and the differences, whose interval runs from {amount(low)} to {amount(high)}.",
-        caption="Left: each grey line is one seed, the same initial weights and the same order of rows on labels alone "
-        "and distilled; a line that falls is a seed that the teaching helped. Short bars are means. Right: how far "
-        f"each line falls, and the mean with its {facts['difference']['level']:.0%} interval; the teaching helped if "
-        "the whole interval lies above 0.",
+        "Errors, seed by seed",
+        alt=f"Errors on the test rows of {len(seeds)} students on labels alone and distilled, seed by seed, beside "
+        "the errors of their teachers.",
+        caption="Each grey line is one seed: the same initial weights and the same order of rows, on labels alone and "
+        "distilled. A line that falls is a seed that the teaching helped. Short bars are means; the dotted line is the "
+        "level of the whole teacher.",
         traces=traces,
-        layout=layout,
-        height=430,
+        layout={
+            "xaxis": {**_axis(""), **ticks, "range": [-0.6, len(names) - 0.2]},
+            "yaxis": {**_axis(f"errors on {_rows(facts, 'test')}"), "rangemode": "tozero"},
+        },
+        height=400,
         table=Table(
             ["seed", "errors, labels alone", "errors, distilled", "fewer"],
             [[str(seed), amount(a), amount(t), amount(a - t)] for seed, a, t in zip(seeds, alone, taught, strict=True)],
         ),
+    )
+
+
+def paired_differences(facts: Mapping[str, Any]) -> Figure:
+    """Draw each seed's difference, and the mean of them with its interval, against 0."""
+    pairs = zip(facts["errors"]["alone"], facts["errors"]["taught"], strict=True)
+    each = [alone - taught for alone, taught in pairs]
+    difference, colour = facts["difference"], PALETTE["taught"]
+    mean, (low, high) = difference["mean"], difference["interval"]
+    hover = [f"seed {seed}: {amount(value)} fewer" for seed, value in zip(facts["seeds"], each, strict=True)]
+    reach = {"symmetric": False, "array": [high - mean], "arrayminus": [mean - low]}
+    interval = {
+        **_dots(
+            [1], [mean], colour, [f"mean {average(mean)} fewer, interval {average(low)} to {average(high)}"], size=11
+        ),
+        "error_y": {"type": "data", **reach, "thickness": 2.5, "width": 7, "color": colour},
+    }
+    ticks = {"tickvals": [0, 1], "ticktext": ["each<br>seed", "mean and<br>interval"], "tickangle": 0}
+    zero = {"zeroline": True, "zerolinewidth": 1.5, "zerolinecolor": NEUTRAL, "rangemode": "tozero"}
+    return _figure(
+        "What the teaching saved",
+        alt=f"Errors fewer when distilled: mean {average(mean)}, interval from {average(low)} to {average(high)}.",
+        caption=f"How far each line falls, and the mean with its {difference['level']:.0%} interval. The teaching "
+        "helped if the whole interval lies above 0.",
+        traces=[_dots(_fan(0, len(each)), each, NEUTRAL, hover), interval],
+        layout={
+            "xaxis": {**_axis(""), **ticks, "range": [-0.75, 1.75], "showgrid": False},
+            "yaxis": {**_axis("errors fewer when distilled"), **zero},
+        },
+        height=400,
     )
 
 
@@ -95,32 +123,9 @@ def _teachers(facts: Mapping[str, Any]) -> list[tuple[str, list[float], str]]:
     for place, row in enumerate(facts["table"][:-2]):
         single = row["runs"] > 1
         values = facts["errors"].get("members") or [row["errors_mean"]] if single else [row["errors_mean"]]
-        name = f"{row['runs']} networks,<br>one by one" if single else "their<br>ensemble" if place else "teacher"
+        name = f"{row['runs']} networks,<br>each" if single else "their<br>ensemble" if place else "teacher"
         found.append((name, values, PALETTE["member" if single else "ensemble"]))
     return found
-
-
-def _differences(facts: Mapping[str, Any]) -> list[Trace]:
-    pairs = zip(facts["errors"]["alone"], facts["errors"]["taught"], strict=True)
-    each = [alone - taught for alone, taught in pairs]
-    difference, colour = facts["difference"], PALETTE["taught"]
-    low, high = difference["interval"]
-    hover = [f"seed {seed}: {amount(value)} fewer" for seed, value in zip(facts["seeds"], each, strict=True)]
-    mean = {
-        **_dots([1], [difference["mean"]], colour, [f"mean {amount(difference['mean'])} fewer"], size=11),
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - difference["mean"]],
-            "arrayminus": [difference["mean"] - low],
-            "thickness": 2.5,
-            "width": 7,
-            "color": colour,
-        },
-    }
-    return [
-        {**trace, "xaxis": "x2", "yaxis": "y2"} for trace in (_dots(_fan(0, len(each)), each, NEUTRAL, hover), mean)
-    ]
 
 
 def _fan(place: float, number: int) -> list[float]:
@@ -129,10 +134,12 @@ def _fan(place: float, number: int) -> list[float]:
     return [place + width * (index / (number - 1) - 0.5) if number > 1 else place for index in range(number)]
 
 
-def _mean_bar(place: float, mean: float, colour: str) -> Trace:
-    text = ["", f"<b>{average(mean)}</b>"]
-    bar = _line([place - 0.26, place + 0.26], [mean, mean], colour, hoverinfo="skip", width=3)
-    return {**bar, "mode": "lines+text", "text": text, "textposition": "middle right", "cliponaxis": False}
+def _mean_bar(place: float, mean: float, colour: str, *, on_left: bool) -> Trace:
+    """A short bar with its number on the side where no line of a seed leaves."""
+    text = f"<b>{average(mean)}</b>"
+    bar = _line([place - 0.3, place + 0.3], [mean, mean], colour, hoverinfo="skip", width=3)
+    where = {"text": [text, ""] if on_left else ["", text], "textposition": f"middle {'left' if on_left else 'right'}"}
+    return bar | where | {"mode": "lines+text", "cliponaxis": False}
 
 
 def rate_grid(facts: Mapping[str, Any]) -> Figure | None:
@@ -149,11 +156,9 @@ def rate_grid(facts: Mapping[str, Any]) -> Figure | None:
         line = _line(xs, ys, PALETTE[arm], name=ARM_NAMES[arm], mode="lines+markers", size=7)
         traces.append({**line, "hovertext": hover, "hoverinfo": "text"})
         chosen = [(x, y) for x, y in points if arm in choices and x == float(f"{choices[arm]:g}")]
-        ring = _dots([x for x, _ in chosen], [y for _, y in chosen], CLEAR, [], size=17)
-        ring["marker"] |= {"line": {"color": PALETTE[arm], "width": 2}}
-        traces.append({**ring, "hoverinfo": "skip", "showlegend": False})
+        traces += [_ring(x, y, PALETTE[arm]) for x, y in chosen]
     layout = {
-        "xaxis": {**_axis("learning rate (log scale)"), "type": "log"}
+        "xaxis": {**_axis("learning rate (log scale)"), "type": "log", "showgrid": False}
         | {"tickvals": rates, "ticktext": [rate(value) for value in rates]},
         "yaxis": {**_axis(f"mean errors on {_rows(facts, 'validation')}"), "rangemode": "tozero"},
     }
@@ -179,13 +184,22 @@ def _rows(facts: Mapping[str, Any], split: str) -> str:
     return f"{split} rows" if rows is None else f"{count(rows)} {split} rows"
 
 
-def validation_curves(curves: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], first: str) -> Figure | None:
+def validation_curves(
+    curves: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, str],
+    *,
+    first: str = "",
+    teacher: Mapping[str, float] | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> Figure | None:
     """Draw validation errors over the epochs, a line for each arm; agreement with the teacher where labels are absent.
 
     Args:
         curves: by arm, as `evidence.facts.curves` returns them.
         names: what each arm is called.
         first: which run the curves are of, in the words of the caption; empty for the only one.
+        teacher: its scores on the validation rows, drawn as a level.
+        kept: the moment of the run whose weights were kept, ringed.
     """
     found = {arm: row["validation"] for arm, row in curves.items() if row.get("validation")}
     score = next((name for name in ("errors", "agreement") if any(name in row for row in found.values())), None)
@@ -196,11 +210,17 @@ def validation_curves(curves: Mapping[str, Mapping[str, Any]], names: Mapping[st
         for arm, row in found.items()
         if score in row
     ]
+    if teacher is not None and score in teacher:
+        ends = [row["epoch"][place] for row in found.values() for place in (0, -1)]
+        level = [teacher[score]] * 2
+        traces.append(_dotted([min(ends), max(ends)], level, PALETTE["ensemble"], name="teacher"))
+    if kept is not None and kept.get("chosen_by") == "validation":
+        traces += [_ring(*point, PALETTE[arm]) for arm, row in found.items() for point in _points(row, score, kept)]
     rows = next((row["rows"][0] for row in found.values() if row.get("rows")), None)
     where = "validation rows" if rows is None else f"{count(rows)} validation rows"
     errors = score == "errors"
     layout = {
-        "xaxis": _axis("epochs"),
+        "xaxis": {**_axis("epochs"), "showgrid": False},
         "yaxis": {**_axis(f"errors on {where}"), "rangemode": "tozero"}
         if errors
         else {**_axis(f"agreement with the teacher on {where}"), "tickformat": ".0%"},
@@ -209,11 +229,17 @@ def validation_curves(curves: Mapping[str, Mapping[str, Any]], names: Mapping[st
     return _figure(
         "How it learned",
         alt=f"{what} over the epochs.",
-        caption=f"{what} after each epoch{first}. The weights of the best epoch are the ones that were kept.",
+        caption=f"{what} after each epoch{first}. The weights of the best epoch"
+        f"{', ringed,' if kept else ''} are the ones that were kept.",
         traces=traces,
         layout=layout,
         height=340,
     )
+
+
+def _points(row: Mapping[str, Any], score: str, moment: Mapping[str, Any]) -> list[tuple[float, float]]:
+    columns = zip(row["step"], row["epoch"], row[score], strict=True)
+    return [(epoch, value) for step, epoch, value in columns if step == moment["step"]]
 
 
 def arm_terms(curves: Mapping[str, Mapping[str, Any]], first: str) -> Figure | None:
@@ -254,7 +280,7 @@ def _terms(traces: list[Trace], caption: str) -> Figure | None:
         alt="Mean of each loss term over the epochs, in nats.",
         caption=caption,
         traces=traces,
-        layout={"xaxis": _axis("epochs"), "yaxis": _loss_axis("nats per row", traces)},
+        layout={"xaxis": {**_axis("epochs"), "showgrid": False}, "yaxis": _loss_axis("nats per row", traces)},
         height=340,
     )
 
@@ -274,7 +300,7 @@ def gradient_norms(gradients: Mapping[str, Sequence[float]], terms: Sequence[str
         caption="Norm of the gradient of each term, with its weight, on fixed training rows. A term that stays a "
         "hundred times below its neighbour teaches next to nothing, whatever its weight says.",
         traces=traces,
-        layout={"xaxis": _axis("epochs"), "yaxis": _loss_axis("gradient norm", traces)},
+        layout={"xaxis": {**_axis("epochs"), "showgrid": False}, "yaxis": _loss_axis("gradient norm", traces)},
         height=320,
     )
 
@@ -295,7 +321,7 @@ def gradient_cosines(gradients: Mapping[str, Sequence[float]], terms: Sequence[s
         "unrelated ones, below 0 they undo one another.",
         traces=[{**trace, "showlegend": True} for trace in traces],
         layout={
-            "xaxis": _axis("epochs"),
+            "xaxis": {**_axis("epochs"), "showgrid": False},
             "yaxis": {**_axis("cosine"), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": NEUTRAL},
         },
         height=320,
@@ -329,9 +355,19 @@ def _line(xs: Sequence[Any], ys: Sequence[Any], colour: str, **more: Any) -> Tra
     return trace | look | {"showlegend": "name" in more} | more
 
 
+def _dotted(xs: Sequence[float], ys: Sequence[float], colour: str, **more: Any) -> Trace:
+    line = _line(xs, ys, colour, hoverinfo="skip", **more)
+    return {**line, "line": {**line["line"], "dash": "dot"}}
+
+
 def _dots(xs: Sequence[float], ys: Sequence[float], colour: str, hover: Sequence[str], *, size: int = 8) -> Trace:
     trace = {"type": "scatter", "x": list(xs), "y": list(ys), "mode": "markers", "showlegend": False}
     return trace | {"marker": {"color": colour, "size": size}, "hovertext": list(hover), "hoverinfo": "text"}
+
+
+def _ring(x: float, y: float, colour: str) -> Trace:
+    dot = _dots([x], [y], CLEAR, [], size=16)
+    return dot | {"marker": {**dot["marker"], "line": {"color": colour, "width": 2}}, "hoverinfo": "skip"}
 
 
 def _axis(title: str) -> dict[str, Any]:
@@ -348,7 +384,9 @@ def _loss_axis(title: str, traces: Sequence[Trace]) -> dict[str, Any]:
     """A logarithmic axis where every value is above 0 and a decade or more is spanned."""
     values = [value for trace in traces for value in trace["y"] if value is not None]
     if values and min(values) > 0 and max(values) > 10 * min(values):
-        return {**_axis(f"{title} (log scale)"), "type": "log", "dtick": 1, "exponentformat": "power"}
+        decades = range(floor(log10(min(values))), ceil(log10(max(values))) + 1)
+        ticks = {"tickvals": [10.0**power for power in decades], "ticktext": [f"{10.0**power:g}" for power in decades]}
+        return {**_axis(f"{title} (log scale)"), "type": "log", **ticks}
     return _axis(title)
 
 
@@ -372,7 +410,7 @@ def _figure(
     look = {
         "template": None,
         "height": height,
-        "margin": {"l": 10, "r": 14, "t": 34, "b": 10},
+        "margin": {"l": 10, "r": 14, "t": 34 if any(trace["showlegend"] for trace in traces) else 14, "b": 10},
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 13, "color": NEUTRAL},

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 Rows: TypeAlias = Sequence[Any]
 
 SMALLEST_SIDE = 8
-"""Feature vectors are drawn as squares from this side on: 64 values may be a picture, 16 are more likely a table's row."""
+"""Feature vectors are drawn as squares from this side on: 64 values may be a picture, 16 more likely a table's row."""
 
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}  # PNG's names for grey, RGB and RGBA, by number of channels
 

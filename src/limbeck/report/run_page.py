@@ -25,9 +25,12 @@ COLUMNS = (
     Column("nll", "log loss", "nats"),
     Column("brier", "Brier score", "0 to 2"),
     Column("ece", "calibration error", "0 to 1"),
-    Column("agreement", "same answer as teacher", ""),
+    Column("agreement", "same answer", "as teacher"),
     Column("kl", "KL to teacher", "nats"),
 )
+LEFT_OUT = ("validation", "device", "workers", "log_every", "probe_rows", "checkpoint_seconds", "keep_every")
+"""Fields of a specification that the page tells otherwise (rows, hardware) or that change nothing in the student."""
+
 _WRITE = {"errors": amount, "accuracy": share, "agreement": share}
 
 
@@ -37,7 +40,11 @@ def run_content(facts: Mapping[str, Any]) -> dict[str, Any]:
     curves, gradients = facts.get("curves") or {}, facts.get("gradients") or {}
     samples = facts.get("samples")
     terms = [name for name in curves.get("terms", {}) if name != "loss"]
-    learned = (validation_curves({"taught": curves}, {"taught": "student"}, ""), run_terms(curves))
+    teacher = (summary.get("teacher") or {}).get("validation")
+    learned = (
+        validation_curves({"taught": curves}, {"taught": "student"}, teacher=teacher, kept=summary.get("kept")),
+        run_terms(curves),
+    )
     pulls = (gradient_norms(gradients, terms), gradient_cosines(gradients, terms)) if gradients else ()
     figures = [[figure for figure in row if figure is not None] for row in (learned, pulls)]
     columns = [column for column in COLUMNS if any(column.key in found for _, found in _scored(summary))]
@@ -134,7 +141,11 @@ def _kept(summary: Mapping[str, Any]) -> str:
 
 def _setting(setting: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The numbers of the specification, and which rows, as pairs of name and value."""
-    plain = [(name.replace("_", " "), _value(value)) for name, value in setting.items() if not isinstance(value, dict)]
+    plain = [
+        (name.replace("_", " "), _value(value))
+        for name, value in setting.items()
+        if not isinstance(value, dict | list | None) and name not in LEFT_OUT
+    ]
     rows = [
         (f"{split} rows", f"{count(found['rows'])} (fingerprint {found['fingerprint'][:12]})")
         for split, found in (setting.get("data") or {}).items()

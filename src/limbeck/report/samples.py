@@ -65,6 +65,8 @@ class Gallery(NamedTuple):
     classes: int
     highest: int | None
     """How many classes a card shows, where it does not show all."""
+    short: bool
+    """Whether the names of all classes are a few characters long."""
     labelled: bool
     sigmoid: bool
     vectors: bool
@@ -88,6 +90,7 @@ def gallery(samples: Mapping[str, Any]) -> Gallery | None:
         asked=len(softened),
         classes=classes,
         highest=HIGHEST_CLASSES if classes > MOST_CLASSES else None,
+        short=all(len(name) <= 3 for name in _names(samples.get("classes"), classes)),
         labelled=samples.get("labels") is not None,
         sigmoid=sigmoid,
         vectors=vectors,

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from limbeck.report.figures import ARM_NAMES, arm_terms, paired_seeds, rate_grid, validation_curves
+from limbeck.report.figures import ARM_NAMES, arm_terms, paired_differences, paired_seeds, rate_grid, validation_curves
 from limbeck.report.samples import gallery
-from limbeck.report.words import amount, average, count, duration, listing, probability, rate, share, spread
+from limbeck.report.words import average, count, duration, listing, probability, rate, share, spread
 
 
 def trial_content(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,12 +21,12 @@ def trial_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "agreement": _agreement(facts),
         "table": [_table_row(row, facts) for row in _with_arms(facts["table"])],
         "timed": any(row.get("seconds_per_row") is not None for row in facts["table"]),
-        "pairs": paired_seeds(facts),
+        "pairs": [paired_seeds(facts), paired_differences(facts)],
         "grid": rate_grid(facts),
         "edge": _edge(facts),
         "curves": [
             figure
-            for figure in (validation_curves(curves, ARM_NAMES, first), arm_terms(curves, first))
+            for figure in (validation_curves(curves, ARM_NAMES, first=first), arm_terms(curves, first))
             if figure is not None
         ],
         "gallery": samples and gallery(samples),
@@ -46,9 +46,9 @@ def headline(facts: Mapping[str, Any]) -> str:
     difference = facts["difference"]
     way = 1 if difference["mean"] >= 0 else -1
     low, high = sorted(way * bound for bound in difference["interval"])
-    errors = f"{amount(abs(difference['mean']))} errors {'fewer' if way > 0 else 'more'}"
+    errors = f"{average(abs(difference['mean']))} {'fewer' if way > 0 else 'more'} errors"
     made = f"the distilled student makes {errors} on {count(facts['rows']['test'])} test rows"
-    bounds = f"{difference['level']:.0%} interval {amount(low)} to {amount(high)}"
+    bounds = f"{difference['level']:.0%} interval {average(low)} to {average(high)}"
     return {
         "helped": f"The teaching helped: {made} ({bounds}).",
         "harmed": f"The teaching did harm: {made} ({bounds}).",
@@ -61,9 +61,9 @@ def lede(facts: Mapping[str, Any]) -> str:
     *teachers, alone, taught = facts["table"]
     difference = facts["difference"]
     text = (
-        f"On average over {difference['seeds']} paired seeds it gets {average(taught['errors_mean'])} rows wrong; "
-        f"the same student on labels alone {average(alone['errors_mean'])} "
-        f"({probability(difference['p_value'])})."
+        f"Learning from {count(facts['rows']['train'])} rows, it gets {average(taught['errors_mean'])} test rows wrong "
+        f"on average over {difference['seeds']} paired seeds; on labels alone it gets {average(alone['errors_mean'])} "
+        f"wrong ({probability(difference['p_value'])})."
     )
     if not teachers:
         return text
@@ -132,18 +132,19 @@ def measured(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         said.append(
             (
                 "Fixed before a test row was scored",
-                f"The plan, the seeds and the learning rates ({chosen}). The rates were chosen on the validation rows, by "
-                "runs of other seeds that had no access to the test rows. In every run the validation rows also say which "
-                "epoch's weights are kept.",
+                f"The plan, the seeds and the learning rates ({chosen}). The rates were chosen on the validation rows, "
+                "by runs of other seeds that had no access to the test rows. In every run the validation rows also say "
+                "which epoch's weights are kept.",
             )
         )
     said.append(
         (
             "What the interval covers",
             f"Seeds {listing([str(seed) for seed in seeds])} were run in both arms; each sets initial weights and the "
-            f"order of rows. The {difference['level']:.0%} interval is Student's t for the mean of the {difference['seeds']} "
-            "paired differences, and p comes from flipping their signs in every possible way. Both cover the chance of "
-            "seeds. They do not cover the choice of test rows: on other rows all numbers would differ somewhat.",
+            f"order of rows. The {difference['level']:.0%} interval is Student's t for the mean of the "
+            f"{difference['seeds']} paired differences, and p comes from flipping their signs in every possible way. "
+            "Both cover the chance of seeds. They do not cover the choice of test rows: on other rows all numbers "
+            "would differ somewhat.",
         )
     )
     if any(row.get("seconds_per_row") is not None for row in facts["table"]):
