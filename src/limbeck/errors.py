@@ -14,6 +14,8 @@ LimbeckError                    one clear sentence: what was wrong, where, what 
  x Interrupted                  Ctrl-C: the state is saved; says how to go on
 """
 
+from typing import Self
+
 
 class LimbeckError(Exception):
     """Base of all errors that a user can mend; its text is one complete sentence."""
@@ -59,7 +61,12 @@ class MissingExtra(LimbeckError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what[:1].upper()}{what[1:]} needs an extra that is not installed. Run: pip install 'limbeck[{extra}]'.")
+        self._arguments = (what, extra)
+        lacks = f"{what[:1].upper()}{what[1:]} needs an extra that is not installed."
+        super().__init__(f"{lacks} Run: pip install 'limbeck[{extra}]'.")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), self._arguments  # else a copy in another process would be made from the sentence
 
 
 class Interrupted(LimbeckError):
