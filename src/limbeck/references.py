@@ -23,10 +23,14 @@ from limbeck.errors import LimbeckError, NotImportable, SpecificationError
 Result = TypeVar("Result")
 
 _FILE_MODULES = "_limbeck_file_"
+_FOLDERS: set[str] = set()
+"""Folders that are on the import path for a file's sake: another process finds what lies there by its path only."""
 
 
 def load_file(path: Path) -> ModuleType:
     """Import a Python file by its path, once per process; a file that has changed since is imported anew.
+
+    Its folder is put at the end of the import path, so that it can import the files beside it.
 
     Raises: SpecificationError where it is missing, does not parse or fails while it is imported.
     """
@@ -42,6 +46,9 @@ def load_file(path: Path) -> ModuleType:
         raise SpecificationError(f"{path} is not a Python file: its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+        _FOLDERS.add(str(path.parent))
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -133,12 +140,16 @@ def reference_of(value: Any) -> str:
             f"{describe(value)} cannot be imported as {home}:{qualname}: something else stands there, or nothing; use "
             "a function or class of a module or file, or functools.partial of one."
         )
-    if home != "__main__" and not home.startswith(_FILE_MODULES):
-        return f"{home}:{qualname}"
     file = getattr(module, "__file__", None)
+    if home != "__main__" and not home.startswith(_FILE_MODULES) and not _lies_beside(home, file):
+        return f"{home}:{qualname}"
     if not file:
         raise NotImportable(f"{describe(value)} was typed into a session, where no other finds it; put it in a file.")
     return f"{Path(file).resolve()}:{qualname}"
+
+
+def _lies_beside(home: str, file: str | None) -> bool:
+    return "." not in home and file is not None and str(Path(file).resolve().parent) in _FOLDERS
 
 
 def describe(value: Any) -> str:
