@@ -14,9 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from limbeck.errors import ResumeError, RunError
 from limbeck.files import read_json, read_tensors, whole_directory, write_json, write_tensors
 
 Kind: TypeAlias = Literal["last", "best", "kept"]
@@ -78,18 +76,17 @@ def newest(folder: Path, kind: Kind) -> Checkpoint | None:
     return load_checkpoint(found[-1]) if found else None
 
 
-def optimizer_to_files(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimiser's state into tensors and a part for JSON."""
-    state = optimizer.state_dict()
+def optimizer_to_files(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimiser's state dict into tensors and a part for JSON."""
     tensors: dict[str, Tensor] = {}
     rest: dict[str, dict[str, Any]] = {}
-    for index, entries in state["state"].items():
+    for parameter, entries in state.get("state", {}).items():
         for name, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
+                tensors[f"optimizer/{parameter}/{name}"] = value
             else:
-                rest.setdefault(str(index), {})[name] = value
-    groups = [dict(_plain(group)) for group in state["param_groups"]]
+                rest.setdefault(str(parameter), {})[name] = value
+    groups = [dict(_plain(group)) for group in state.get("param_groups", ())]
     return tensors, {"groups": groups, "rest": rest}
 
 
@@ -101,30 +98,23 @@ def _plain(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def optimizer_from_files(optimizer: Optimizer, tensors: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
-    """Load into a fresh optimiser what `optimizer_to_files` split. Raises: ResumeError where it does not fit."""
-    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in saved["rest"].items()}
-    for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = tensor
+def optimizer_from_files(tensors: Mapping[str, Tensor], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Join into a state dict what `optimizer_to_files` split."""
+    state: dict[int | str, dict[str, Any]] = {_key(name): dict(entries) for name, entries in saved["rest"].items()}
+    for path, tensor in tensors.items():
+        if path.startswith("optimizer/"):
+            _, parameter, name = path.split("/")
+            state.setdefault(_key(parameter), {})[name] = tensor
     groups = [{name: _restored(value) for name, value in group.items()} for group in saved["groups"]]
-    try:
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except (ValueError, KeyError) as error:
-        raise ResumeError(f"The checkpoint's optimiser state does not fit this optimiser: {error}.") from error
+    return {"state": state, "param_groups": groups}
+
+
+def _key(parameter: str) -> int | str:
+    """A parameter's number, or its name where the optimiser's state was gathered from shards."""
+    return int(parameter) if parameter.isdecimal() else parameter
 
 
 def _restored(value: Any) -> Any:
     if isinstance(value, dict) and "$tensor" in value:
         return torch.tensor(value["$tensor"], dtype=getattr(torch, value["dtype"]))
     return tuple(value) if isinstance(value, list) and value and isinstance(value[0], float) else value
-
-
-def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], where: Path | str) -> None:
-    """Load a state dict strictly. Raises: RunError that says which names or shapes do not fit."""
-    try:
-        module.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
-        raise RunError(f"The weights in {where} do not fit {type(module).__name__}: {detail}") from error

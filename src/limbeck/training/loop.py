@@ -24,13 +24,14 @@ from limbeck.models import CallModel, caller_of
 from limbeck.objective import Loss, ObjectiveValue
 from limbeck.specification import Distillation
 from limbeck.training import randomness
-from limbeck.training.checkpoint import Checkpoint, load_weights, optimizer_from_files, optimizer_to_files
+from limbeck.training.checkpoint import Checkpoint, optimizer_from_files, optimizer_to_files
 from limbeck.training.evaluate import Predictions, merit, predict_student, scores
 from limbeck.training.interrupt import StopRequest
 from limbeck.training.place import Place
 from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Watcher
 from limbeck.training.records import Meter, Records
+from limbeck.training.state import load_optimizer_state, load_weights, optimizer_state, weights_of
 from limbeck.types import Batch, Teacher
 
 
@@ -157,8 +158,10 @@ class Fit:
         if self.validation is not None:
             self._validate(self.validation)
         self._record_probe()
-        if self.spec.keep_every and self.epoch % self.spec.keep_every == 0 and self.place.leads:
-            self._moment(None).save(self.checkpoints, "kept")
+        if self.spec.keep_every and self.epoch % self.spec.keep_every == 0:
+            now = self._moment(None)
+            if self.place.leads:
+                now.save(self.checkpoints, "kept")
         self._save_if_due(due=not self.spec.checkpoint_seconds)
 
     def _validate(self, rows: Loader) -> None:
@@ -195,9 +198,10 @@ class Fit:
             return
         self.guard.settle()
         sums = self.place.sum_over_ranks(self.meter.tensors(tuple(self.loss.objective.terms)))
+        now = self._resumable(sums)  # by all processes: under FSDP each holds a part
         if self.place.leads:
             # The last carries the best within it: one rename, so that no kill can part the two.
-            self._resumable(sums).save(self.checkpoints, "last")
+            now.save(self.checkpoints, "last")
             if self.best is not None and self.best.step != self._saved_best:
                 self.best.save(self.checkpoints, "best")
                 self._saved_best = self.best.step
@@ -205,12 +209,12 @@ class Fit:
         self._saved_at, self._saved_step = time.monotonic(), self.step
 
     def _moment(self, found: Mapping[str, float] | None) -> Checkpoint:
-        weights = {name: tensor.detach() for name, tensor in self.student.state_dict().items()}
+        weights = weights_of(self.student, sharded=self.place.sharded)
         return Checkpoint(step=self.step, epoch=self.epoch, rate=self.rate, weights=weights, scores=found)
 
     def _resumable(self, sums: Tensor) -> Checkpoint:
         generators, generators_rest = randomness.to_files(randomness.capture())
-        moments, groups = optimizer_to_files(self.optimizer)
+        moments, groups = optimizer_to_files(optimizer_state(self.student, self.optimizer, sharded=self.place.sharded))
         best, best_rest = _best_to_files(self.best)
         tensors = {**moments, **generators, **best, "meter": sums}
         scheduler = None if self.scheduler is None else _plain_state(self.scheduler)
@@ -220,8 +224,10 @@ class Fit:
     def take_up(self, last: Checkpoint) -> None:
         """Go back to a saved moment: weights, optimiser, schedule, generators, sums; records are cut back to it."""
         assert last.tensors is not None and last.state is not None  # every checkpoint of kind "last" has them
-        load_weights(self.student, last.weights, self.checkpoints)
-        optimizer_from_files(self.optimizer, last.tensors, last.state["optimizer"])
+        sharded = self.place.sharded
+        load_weights(self.student, last.weights, self.checkpoints, sharded=sharded)
+        moments = optimizer_from_files(last.tensors, last.state["optimizer"])
+        load_optimizer_state(self.student, self.optimizer, moments, sharded=sharded)
         if self.scheduler is not None:
             self.scheduler.load_state_dict(last.state["scheduler"])
         randomness.restore(randomness.from_files(last.tensors, last.state["random"]))

@@ -1,5 +1,6 @@
 """Where a run computes: device, precision, and this process's place among others."""
 
+import atexit
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor, distributed, nn
 
 from limbeck.errors import SpecificationError
 from limbeck.specification import Precision
+from limbeck.training.state import shard, synchronising_later
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -23,7 +25,9 @@ class Place:
     half: bool
     """Whether forward passes run under bfloat16 autocast."""
     accelerator: "Accelerator | None" = None
-    """Accelerate's handle where there are several processes (DDP); None in one, where it is not even imported."""
+    """Accelerate's handle where there are several processes; None in one, where it is not even imported."""
+    sharded: bool = False
+    """Whether each process holds a part of the student (FSDP) rather than a copy (DDP)."""
     channel: Any = None
     """The processes' group for small numbers on the CPU: what goes through it waits for no accelerator."""
     rank: int = 0
@@ -39,15 +43,20 @@ class Place:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
 
     def spread(self, student: nn.Module) -> nn.Module:
-        """Wrap a student for several processes; return it as it is in one.
+        """Wrap a student for several processes, or shard it in place; return it as it is in one. Before the optimiser.
 
-        DDP leaves the parameters and so the optimiser as they are: Accelerate's wrapper of the latter is not needed.
+        Both leave the optimiser an ordinary one: Accelerate's wrapper of it is not needed.
         """
+        if self.sharded:
+            shard(student, self.device, self.ranks)
+            return student
         return student if self.accelerator is None else self.accelerator.prepare(student)
 
     def holding_back(self, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Context that postpones the exchange of gradients until a step's last micro-batch."""
-        return nullcontext() if last or self.accelerator is None else self.accelerator.no_sync(module)
+        if last or self.accelerator is None:
+            return nullcontext()
+        return synchronising_later(module) if self.sharded else self.accelerator.no_sync(module)
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """Add up a CPU tensor over all processes."""
@@ -81,22 +90,36 @@ def find_place(device: str | None, precision: Precision) -> Place:
 def _place_among_others(device: str | None, precision: Precision) -> Place:
     from accelerate import Accelerator  # a single process does without, and starts sooner for it
 
-    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true"):
+    for name in ("DEEPSPEED", "MEGATRON_LM"):
+        if _asked_for(name):
             raise SpecificationError(
-                f"This launch asks for {name}, whose sharded weights Limbeck cannot keep; launch for DDP: torchrun, or "
-                "accelerate launch --multi_gpu."
+                f"This launch asks for {name}, which Limbeck does not speak; launch for DDP (torchrun, or accelerate "
+                "launch --multi_gpu) or for FSDP (accelerate launch --use_fsdp)."
             )
     # Precision is the specification's, whatever the launcher was told.
     accelerator = Accelerator(cpu=device == "cpu" or not torch.accelerator.is_available(), mixed_precision="no")
+    atexit.register(_leave)
     return Place(
         device=accelerator.device,
         half=_computes_in_half(accelerator.device, precision),
         accelerator=accelerator,
+        sharded=_asked_for("FSDP"),
         channel=None if distributed.get_backend() == "gloo" else distributed.new_group(backend="gloo"),
         rank=accelerator.process_index,
         ranks=accelerator.num_processes,
     )
+
+
+def _leave() -> None:
+    """Leave the other processes in order: threads of theirs that outlive the interpreter would abort it."""
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def _asked_for(name: str) -> bool:
+    """Whether `accelerate launch` was told to use FSDP, DeepSpeed or Megatron: it says so in the environment."""
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true")
 
 
 def _device(name: str | None) -> torch.device:

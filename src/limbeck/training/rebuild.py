@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import RunError
+from limbeck.errors import NotImportable, RunError
 from limbeck.files import read_tensors
 from limbeck.references import source_hash
 from limbeck.specification import StudentFactory, from_json
-from limbeck.training.checkpoint import load_weights
 from limbeck.training.run import Run
+from limbeck.training.state import load_weights
 
 
 class SourceChanged(UserWarning):
@@ -33,12 +33,22 @@ def load_student(run: Run | Path | str, *, student: StudentFactory | None = None
     if not run.finished:
         raise RunError(f"The run {run.path} has not finished; go on with --resume.")
     encoded = run.spec["specification"]["fields"]["student"]
-    factory = from_json(encoded) if student is None else student
+    factory = _named_factory(encoded, run.path) if student is None else student
     if student is None:
         _warn_of_changes(encoded, factory, run.path)
     module: nn.Module = factory()
     load_weights(module, read_tensors(run.weights), run.weights)
     return module.eval()
+
+
+def _named_factory(encoded: dict[str, Any], where: Path) -> Any:
+    try:
+        return from_json(encoded)
+    except NotImportable as error:
+        raise NotImportable(
+            f"The student of the run {where} has no name to be found by, so its factory must be given: "
+            f"load_student(run, student=…). {error}"
+        ) from error
 
 
 def _warn_of_changes(encoded: dict[str, Any], factory: Any, where: Path) -> None:
