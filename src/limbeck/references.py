@@ -74,7 +74,9 @@ def load(reference: str) -> Any:
         try:
             module = importlib.import_module(home)
         except ImportError as error:
-            raise SpecificationError(f"{reference!r} cannot be imported: {error}.") from error
+            raise SpecificationError(
+                f"{reference!r} cannot be imported: {error}. A module of yours must lie on PYTHONPATH."
+            ) from error
     found: Any = module
     for part in qualname.split("."):
         if not hasattr(found, part):

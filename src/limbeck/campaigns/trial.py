@@ -10,9 +10,9 @@ from typing import Any, final
 
 from limbeck.campaigns.many import run_specifications
 from limbeck.data.splits import without_test
-from limbeck.errors import SpecificationError
-from limbeck.files import write_json
-from limbeck.specification import Distillation, to_json
+from limbeck.errors import ResumeError, SpecificationError
+from limbeck.files import read_json, write_json
+from limbeck.specification import Distillation, identity, to_json
 from limbeck.training.distill import train_teacher
 from limbeck.training.progress import Watcher
 from limbeck.training.run import Run
@@ -77,8 +77,11 @@ def run_trial(trial: Trial, out: Path, *, watcher: Watcher, parallel: int | None
 
     Runs that choose a rate never see the test rows. `campaign.json` holds plan, grid and choice before the first test
     row is scored, and the runs afterwards. What is finished is not run again.
+
+    Raises: ResumeError where `out` holds a campaign of other specifications; what a run raises; Interrupted.
     """
     folder = out / "runs"
+    _check_same_arms(trial, out)
     _write(out, trial, {}, {}, scored=None)
     train_teacher(trial.taught, folder / "teachers", watcher=watcher, parallel=parallel)
     found = run_specifications(
@@ -99,6 +102,15 @@ def run_trial(trial: Trial, out: Path, *, watcher: Watcher, parallel: int | None
     runs = _run_seeds(trial, choices, folder, watcher, parallel)
     _write(out, trial, grid, choices, scored=runs)
     return TrialRuns(choices=choices, grid=grid, runs=runs)
+
+
+def _check_same_arms(trial: Trial, out: Path) -> None:
+    if (out / PLAN).is_file():
+        now = {name: to_json(spec) for name, spec in trial.arms.items()}
+        if identity(read_json(out / PLAN)["arms"]) != identity(now):
+            raise ResumeError(
+                f"The campaign {out} was begun with other settings; go on with those, or choose another --out."
+            )
 
 
 def _run_seeds(

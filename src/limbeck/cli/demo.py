@@ -8,6 +8,8 @@ from limbeck.campaigns.members import score_teachers, seconds_per_row, sizes, tr
 from limbeck.campaigns.trial import PLAN, run_trial
 from limbeck.cli.flags import parsed
 from limbeck.cli.show import show_trial
+from limbeck.errors import SpecificationError
+from limbeck.evidence.statistics import MOST_EXACT_SEEDS
 from limbeck.evidence.trial import facts_of_trial, summary_of_trial
 from limbeck.files import write_json
 from limbeck.training.progress import watcher
@@ -36,16 +38,24 @@ class Demo:
     hidden: int = 16
     """Width of the student's two hidden layers; the members have 128."""
     seeds: int = 8
-    """Paired seeds, at least 2; an exact test at the 5 % level needs 6."""
+    """Paired seeds, 2 to 20; an exact test at the 5 % level needs 6."""
     parallel: int | None = None
     """How many runs are trained at once, at most; one per core unless given."""
+
+    def __post_init__(self) -> None:
+        limits = {"rows": (1, 1197), "members": (1, None), "hidden": (1, None), "seeds": (2, MOST_EXACT_SEEDS)}
+        for name, (least, most) in {**limits, "parallel": (1, None)}.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= (value if most is None else most):
+                bound = f"at least {least}" if most is None else f"{least} to {most:,}"
+                raise SpecificationError(f"--{name} must be a whole number, {bound}. Got {value}.")
 
 
 def run(words: Sequence[str]) -> None:
     """Run the demo and print its table and its verdict."""
     demo = parsed(Demo, words, "limbeck demo")
-    claim(demo.out, resume=demo.resume, overwrite=demo.overwrite, mark=PLAN)
     plan = trial(rows=demo.rows, hidden=demo.hidden, members=demo.members, seeds=demo.seeds)
+    claim(demo.out, resume=demo.resume, overwrite=demo.overwrite, mark=PLAN)
     runs = run_trial(plan, demo.out, watcher=watcher(), parallel=demo.parallel)
     members = trained_members(plan.taught, demo.out / "runs" / "teachers")
     facts = facts_of_trial(

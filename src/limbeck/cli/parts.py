@@ -4,12 +4,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from limbeck.data.open import load as open_data
 from limbeck.data.splits import Splits, hold_out
 from limbeck.errors import SpecificationError
 from limbeck.objective import HardLabels, Objective, SoftTargets
 from limbeck.references import load
 from limbeck.specification import Distillation, TeacherSource
+
+TEMPERATURE, SOFT = 4.0, 0.9
 
 
 def from_parts(
@@ -19,8 +23,8 @@ def from_parts(
     teacher: str | None = None,
     label: str | None = None,
     test: str = "0.15",
-    temperature: float = 4.0,
-    soft: float = 0.9,
+    temperature: float = TEMPERATURE,
+    soft: float = SOFT,
 ) -> Distillation:
     """Distil a teacher that you have into a student that you define, on data that you name.
 
@@ -36,8 +40,10 @@ def from_parts(
     """
     if not 0 <= soft <= 1:
         raise SpecificationError(f"--soft must lie in [0, 1]. Got {soft}.")
+    if teacher is None and (temperature, soft) != (TEMPERATURE, SOFT):
+        raise SpecificationError("--temperature and --soft are of the soft targets, which need a --teacher.")
     return Distillation(
-        data=partial(read, _whole(data), label=label, test=_share_or_file(test)),
+        data=partial(read, _whole(data, "--data"), label=label, test=_share_or_file(test)),
         student=_factory(student, "--student"),
         teacher=None if teacher is None else _teacher(teacher),
         objective=_objective(teacher is not None, temperature, soft),
@@ -66,8 +72,10 @@ def _objective(taught: bool, temperature: float, soft: float) -> Objective:
     return soft * SoftTargets(temperature=temperature) + (1 - soft) * HardLabels()
 
 
-def _whole(source: str) -> str:
+def _whole(source: str, flag: str) -> str:
     """Make a path absolute, so that a resume from another folder finds it; an id of the hub stays as it is."""
+    if not source.strip():
+        raise SpecificationError(f"{flag} must name a file, a folder or an id of the hub. Got {source!r}.")
     path = Path(source).expanduser()
     return str(path.resolve()) if path.exists() else source
 
@@ -76,7 +84,7 @@ def _share_or_file(test: str) -> float | str:
     try:
         share = float(test)
     except ValueError:
-        return _whole(test)
+        return _whole(test, "--test")
     if not 0 <= share < 1:
         raise SpecificationError(f"--test must be a file or a share in [0, 1). Got {test}.")
     return share
@@ -86,8 +94,11 @@ def _factory(reference: str, flag: str) -> Any:
     if ":" not in reference:
         raise SpecificationError(f"{flag} must name a function as FILE.py:factory. Got {reference!r}.")
     found = load(reference)
-    if not callable(found):
-        raise SpecificationError(f"{flag} must name a function or class. {reference!r} is a {type(found).__name__}.")
+    if isinstance(found, nn.Module) or not callable(found):
+        raise SpecificationError(
+            f"{flag} must name a function or class that returns a new model. {reference} is an object of type "
+            f"{type(found).__name__}; write a function that returns such a one."
+        )
     return found
 
 
