@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +68,37 @@ def test_a_process_that_dies_is_told_in_one_sentence():
 def test_ctrl_c_says_how_much_was_done():
     with pytest.raises(Interrupted, match=r"^Stopped counting with 3 of 5 done\.$"):
         run_all(is_interrupted, tasks(5), watcher=Silent(), what="counting", parallel=1)
+
+
+def takes_its_time(number, folder):
+    Path(folder, str(number)).touch()
+    time.sleep(0.2)
+    return number
+
+
+def test_ctrl_c_lets_those_that_run_come_to_their_end_and_begins_no_other(tmp_path):
+    many = [{"number": number, "folder": str(tmp_path)} for number in range(40)]
+    run_all(takes_its_time, many[:2], watcher=Silent(), what="warming up", parallel=2)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(Interrupted, match=r"^Stopped counting with \d+ of 40 done\.$") as caught:
+        run_all(takes_its_time, many, watcher=Silent(), what="counting", parallel=2)
+    timer.join()
+    begun, done = len(list(tmp_path.iterdir())), int(str(caught.value).split()[3])
+    assert begun - 2 <= done <= begun < 30
+
+
+def test_an_error_begins_no_other_task(tmp_path):
+    many = [{"number": number, "folder": str(tmp_path)} for number in range(40)]
+    with pytest.raises(ArgumentError, match="one: must not be one"):
+        run_all(fails_early, many, watcher=Silent(), what="counting", parallel=2)
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def fails_early(number, folder):
+    if number == 1:
+        raise ArgumentError("one: must not be one.")
+    return takes_its_time(number, folder)
 
 
 def test_progress_is_told_and_a_stopped_work_is_not_called_done(capsys):
