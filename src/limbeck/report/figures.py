@@ -104,7 +104,7 @@ def paired_differences(facts: Mapping[str, Any]) -> Figure:
     ticks = {"tickvals": [0, 1], "ticktext": ["each<br>seed", "mean and<br>interval"], "tickangle": 0}
     zero = {"zeroline": True, "zerolinewidth": 1.5, "zerolinecolor": NEUTRAL, "rangemode": "tozero"}
     return _figure(
-        "What the teaching saved",
+        "The difference, seed by seed",
         alt=f"Errors fewer when distilled: mean {average(mean)}, interval from {average(low)} to {average(high)}.",
         caption=f"How far each line falls, and the mean with its {difference['level']:.0%} interval. The teaching "
         "helped if the whole interval lies above 0.",
@@ -223,7 +223,7 @@ def validation_curves(
         "xaxis": {**_axis("epochs"), "showgrid": False},
         "yaxis": {**_axis(f"errors on {where}"), "rangemode": "tozero"}
         if errors
-        else {**_axis(f"agreement with the teacher on {where}"), "tickformat": ".0%"},
+        else {**_axis("same answer as the teacher"), "tickformat": ".0%"},
     }
     what = "Errors on the validation rows" if errors else "Share of validation rows answered as the teacher does"
     return _figure(

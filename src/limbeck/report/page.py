@@ -24,7 +24,7 @@ def page(facts: Mapping[str, Any]) -> str:
     """Return the page as HTML. Raises: as `write_page`."""
     try:
         import jinja2
-        from plotly.offline import get_plotlyjs
+        import plotly.offline
     except ImportError as error:
         raise MissingExtra("the page", "report") from error
     kind = facts.get("kind")
@@ -42,7 +42,7 @@ def page(facts: Mapping[str, Any]) -> str:
     return environment.get_template(f"{kind}.html").render(
         content,
         palette=PALETTE,
-        plotly=get_plotlyjs,
+        plotly=plotly.offline.get_plotlyjs,
         versions=_present(facts.get("versions") or setting.get("versions")),
         hardware=_hardware(facts.get("hardware") or setting.get("hardware")),
     )

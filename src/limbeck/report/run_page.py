@@ -118,12 +118,15 @@ def _scores(summary: Mapping[str, Any], columns: list[Column]) -> list[dict[str,
             "rows": count(found["rows"]),
             "who": who,
             "arm": "taught" if who == "student" else "ensemble",
-            "cells": [
-                _WRITE.get(column.key, decimal)(found[column.key]) if column.key in found else "" for column in columns
-            ],
+            "cells": [_cell(found, column) for column in columns],
         }
         for (split, who), found in _scored(summary)
+        if who == "student" or any(column.key in found for column in columns)
     ]
+
+
+def _cell(found: Mapping[str, float], column: Column) -> str:
+    return _WRITE.get(column.key, decimal)(found[column.key]) if column.key in found else ""
 
 
 def _kept(summary: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ def trial_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "gallery": samples and gallery(samples),
         "measured": measured(facts),
+        "first_seed": facts["seeds"][0],
         "drawn": True,
     }
 

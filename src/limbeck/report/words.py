@@ -38,8 +38,10 @@ def minus(text: str) -> str:
 
 
 def share(value: float) -> str:
-    """A share in [0, 1] as a percentage with one decimal; whole when it is 0 or 1."""
-    return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
+    """A share in [0, 1] as a percentage with one decimal; only none is 0% and only all is 100%."""
+    if value in (0, 1):
+        return f"{value:.0%}"
+    return "> 99.9%" if value >= 0.9995 else "< 0.1%" if value < 0.0005 else f"{value:.1%}"
 
 
 def decimal(value: float) -> str:

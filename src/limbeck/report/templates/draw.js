@@ -9,7 +9,12 @@ for (const source of document.querySelectorAll("script.figure")) {
 // The plots follow the width of their places, which no event of the window tells in every case.
 const places = new ResizeObserver((seen) => seen.forEach(({ target }) => Plotly.Plots.resize(target)));
 plots.forEach((plot) => places.observe(plot));
-// Paper has a width of its own, and nothing observes it.
-const onPaper = (width) => plots.forEach((plot) => Plotly.relayout(plot, { width }));
-addEventListener("beforeprint", () => onPaper(640));
-addEventListener("afterprint", () => onPaper(null));
+// Nothing observes paper: before printing the page takes a fixed width, and the plots follow at once.
+addEventListener("beforeprint", () => {
+  document.body.classList.add("paper");
+  plots.forEach((plot) => Plotly.relayout(plot, { width: plot.clientWidth }));
+});
+addEventListener("afterprint", () => {
+  document.body.classList.remove("paper");
+  plots.forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true }));
+});
