@@ -32,6 +32,11 @@ def test_no_page_shows_a_value_that_is_missing(facts):
     assert not re.search(r"\b(nan|none|null|inf|undefined)\b", read(page(facts)).text.replace("label none", ""), re.I)
 
 
+@pytest.mark.parametrize("facts", PAGES.values(), ids=PAGES)
+def test_sentences_are_a_space_apart(facts):
+    assert not re.search(r"[a-z0-9)]\.[A-Z]", read(page(facts)).text)
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
