@@ -11,8 +11,8 @@ from limbeck.errors import SpecificationError
 _WIDE = "2000"  # columns: a narrower frame would break values in their middle
 
 _REWORDED = (
-    (r"^Error parsing (\S+): invalid literal for int\(\) .*: ('.*')$", r"\1 must be a whole number. Got \2."),
-    (r"^Error parsing (\S+): could not convert string to float: ('.*')$", r"\1 must be a number. Got \2."),
+    (r"^Error parsing (\S+): invalid literal for int\(\) with base \d+: (.*)$", r"\1 must be a whole number. Got \2."),
+    (r"^Error parsing (\S+): could not convert string to float: (.*)$", r"\1 must be a number. Got \2."),
     (
         r"^Error parsing (\S+): no type matching \{None\}\|(INT|FLOAT) could be instantiated from \[(.*?)\].*$",
         r"\1 must be a number (\2) or None. Got \3.",
@@ -45,8 +45,8 @@ def one_sentence(words: Sequence[str], prog: str) -> Iterator[None]:
 def sentence(framed: str, prog: str) -> str:
     """Find the sentence in a frame, and say it in our words where we have some."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", framed)  # a terminal's colours
-    lines = [line.strip("│|╭╮╰╯").rstrip() for line in plain.splitlines()[1:]]
-    body = [line for line in lines if line.strip(" ─")]
+    lines = [line.strip("│|╭╮╰╯+").rstrip() for line in plain.splitlines()[1:]]
+    body = [line for line in lines if line.strip(" ─-")]
     missing = [line.split()[0] for line in body if line.startswith(" " * 5 + "--")]
     if body and body[0].startswith(" Missing from") and missing:
         return f"`{prog}` needs {' and '.join(missing)}; `{prog} --help` lists the flags."

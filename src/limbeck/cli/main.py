@@ -18,6 +18,9 @@ COMMANDS = {
     "report": "make the page of a finished run again",
 }
 
+RESUMABLE = (["demo"], ["distill"])
+"""Commands with a flag --resume."""
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 bad usage or bad input, 130 stopped by Ctrl-C."""
@@ -28,8 +31,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         _say(f"{error} Go on with: {_again(words)}")
         return 130
-    except KeyboardInterrupt:
-        _say("limbeck: Stopped.")
+    except KeyboardInterrupt:  # between two pieces of work; what --overwrite names may still stand
+        can_go_on = words[:1] in RESUMABLE and "--overwrite" not in words
+        _say(f"Stopped. Go on with: {_again(words)}" if can_go_on else "Stopped.")
         return 130
     except LimbeckError as error:
         _say(f"limbeck: {error}")
