@@ -47,8 +47,8 @@ def sentence(framed: str, prog: str) -> str:
     plain = re.sub(r"\x1b\[[\d;]*m", "", framed)  # a terminal's colours
     lines = [line.strip("│|╭╮╰╯+").rstrip() for line in plain.splitlines()[1:]]
     body = [line for line in lines if line.strip(" ─-")]
-    missing = [line.split()[0] for line in body if line.startswith(" " * 5 + "--")]
-    if body and body[0].startswith(" Missing from") and missing:
+    missing = _flags_at_the_margin(body)
+    if body and body[0].lstrip().startswith("Missing from") and missing:
         return f"`{prog}` needs {' and '.join(missing)}; `{prog} --help` lists the flags."
     text = " ".join(line.strip() for line in _until_the_hints(body))
     for pattern, words in _REWORDED:
@@ -66,6 +66,13 @@ def written_on(said: io.TextIOWrapper) -> str:
     """Read what was printed."""
     said.seek(0)
     return said.read()
+
+
+def _flags_at_the_margin(lines: Sequence[str]) -> list[str]:
+    """Return the flags that begin a line, but for those in the middle of another's help, which stands further in."""
+    found = [(len(line) - len(line.lstrip()), line.split()[0]) for line in lines if line.lstrip().startswith("--")]
+    least = min((indent for indent, _ in found), default=0)
+    return [flag for indent, flag in found if indent == least]
 
 
 def _until_the_hints(lines: Sequence[str]) -> Iterator[str]:
