@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.files import read_json, read_tensors
+from limbeck.specification import Json
 from limbeck.training.run import Run
 
 MOST_VALUES_SHOWN = 4096
@@ -34,8 +35,42 @@ def facts_of_run(run: Run) -> dict[str, Any]:
 
 def _setting(spec: Mapping[str, Any]) -> dict[str, Any]:
     fields = spec["specification"]["fields"]
-    numbers = {name: value for name, value in fields.items() if isinstance(value, int | float | str)}
-    return {**numbers, "data": spec["data"], "versions": spec["versions"], "hardware": spec["hardware"]}
+    told = {name: value for name, value in fields.items() if name != "data" and value not in (None, [])}
+    plain = {name: in_words(value) for name, value in told.items()}
+    return {**plain, "data": spec["data"], "versions": spec["versions"], "hardware": spec["hardware"]}
+
+
+def in_words(encoded: Json) -> Json:
+    """Put an encoded part of a specification into words: `Adam(lr=0.001)`, `0.9 · SoftTargets(temperature=4.0) + …`."""
+    if isinstance(encoded, list):
+        return ", ".join(str(in_words(item)) for item in encoded)
+    if not isinstance(encoded, dict):
+        return encoded
+    if "$ref" in encoded:
+        return str(encoded["$ref"]).rpartition(":")[2]
+    if "$partial" in encoded:
+        words = [*map(in_words, encoded["args"]), *_named(encoded["kwargs"])]
+        return f"{in_words(encoded['$partial'])}({', '.join(map(str, words))})"
+    if "$record" in encoded:
+        return _record_in_words(encoded["$record"].rpartition(":")[2], encoded["fields"])
+    return str(encoded.get("$content") or encoded.get("$opaque") or "a mapping")
+
+
+def _record_in_words(kind: str, fields: Mapping[str, Any]) -> str:
+    if kind == "Objective":
+        return " + ".join(
+            f"{in_words(part['fields']['weight'])} · {in_words(part['fields']['term'])}" for part in fields["parts"]
+        )
+    if kind == "EnsembleOf":
+        members = " and ".join(sorted({str(in_words(member)) for member in fields["members"]}))
+        return f"{fields['mean']} mean of {len(fields['members'])} × {members}"
+    if kind == "Distillation":  # a teacher that was trained first: its student says what it is
+        return f"{in_words(fields['student'])}, trained first"
+    return f"{kind}({', '.join(_named(fields))})"
+
+
+def _named(fields: Mapping[str, Json]) -> list[str]:
+    return [f"{name}={in_words(value)}" for name, value in fields.items() if name != "name" and value is not None]
 
 
 def curves(run: Run) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def scores(student: Predictions, teacher: Predictions | None, head: Head) -> dic
     """Score answers: against the labels where there are any, against a teacher where there is one.
 
     `rows`; `errors` (rows wrong; label decisions wrong for a sigmoid head) and `accuracy`; `nll` in nats; `brier` and
-    `ece` in [0, 1] and [0, 2] for a softmax head; `agreement` with the teacher and `kl` to it at T = 1, in nats.
+    `ece` in [0, 2] and [0, 1] for a softmax head; `agreement` with the teacher and `kl` to it at T = 1, in nats.
     """
     found: dict[str, float] = {"rows": len(student.ids)}
     if student.labels is not None:
