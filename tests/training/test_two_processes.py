@@ -177,3 +177,42 @@ except SpecificationError as error:
     done = run_python(script, tmp_path / "run", WORLD_SIZE="2", ACCELERATE_USE_DEEPSPEED="true")
     assert done.stdout.startswith("This launch asks for DEEPSPEED, which Limbeck does not speak;")
     assert not (tmp_path / "run").exists()
+
+
+FAILING = """
+import os, sys
+from pathlib import Path
+
+import tiny
+import torch
+from limbeck.errors import RunError
+from limbeck.training.distill import distill
+from limbeck.training.progress import Silent
+
+out, rank = Path(sys.argv[1]), os.environ.get("RANK")
+try:
+    distill(tiny.specification(), out, watcher=Silent())  # the script lies there
+except RunError as error:
+    (out / f"refused-{rank}").write_text(str(error))
+
+
+def poisoned(columns):
+    features = columns["features"].clone()
+    if os.environ["RANK"] == "1" and len(features) > 2:
+        features[0] = torch.nan
+    return features
+
+
+distill(tiny.specification(prepare=poisoned, data=tiny.splits, validation=0.1), out / "run", watcher=Silent())
+"""
+
+
+def test_an_error_in_one_process_ends_the_other_at_once(tmp_path):
+    script = tmp_path / "fail.py"
+    script.write_text(FAILING, encoding="utf-8")
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
+    done = run_script(script, tmp_path, launcher=launcher, seconds=60)
+    assert done.returncode == 1
+    assert "NonFiniteLoss: Term 'soft' became NaN at step 0 on row ids" in done.stderr
+    said = {(tmp_path / f"refused-{rank}").read_text() for rank in (0, 1)}
+    assert said == {f"{tmp_path} is not empty: it holds no run; choose another --out."}

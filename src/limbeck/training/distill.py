@@ -69,21 +69,21 @@ def distill(
     watcher = watcher or default_watcher()
     place = find_place(spec.device, spec.precision)
     resume = resume and not overwrite
-    if place.leads:  # what will be overwritten stands until everything is found to fit
-        claim(out, resume=resume or overwrite, overwrite=False)
-    place.wait()
-    if resume and (out / "spec.json").is_file():
-        _check_same(spec, Run(out))
-        if _is_done(spec, Run(out)):
-            return Run(out)
-    with seeded(spec.seed):
-        materials = gather(spec, _teachers_beside(out), place, watcher, parallel)
-        with stop_on_ctrl_c() as stop:
-            fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
-            _begin(fit, materials, out, origin, overwrite=overwrite)
-            fit.run()
-        harvest(fit, materials.splits, materials.classes, out)
-    place.wait()  # no process reads a run that the leading one is still writing
+    with place.together():
+        claim(out, resume=resume or overwrite, overwrite=False)  # what stands there stays until everything fits
+        place.wait()
+        if resume and (out / "spec.json").is_file():
+            _check_same(spec, Run(out))
+            if _is_done(spec, Run(out)):
+                return Run(out)
+        with seeded(spec.seed):
+            materials = gather(spec, _teachers_beside(out), place, watcher, parallel)
+            with stop_on_ctrl_c() as stop:
+                fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
+                _begin(fit, materials, out, origin, overwrite=overwrite)
+                fit.run()
+            harvest(fit, materials.splits, materials.classes, out)
+        place.wait()  # no process reads a run that the leading one is still writing
     return Run(out)
 
 

@@ -2,7 +2,8 @@
 
 import atexit
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,18 @@ class Place:
         if self.ranks == 1:
             return said
         return tuple(count > 0 for count in self.sum_over_ranks(torch.tensor(said, dtype=torch.int64)).tolist())
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block after which the processes leave together; one that fails in it leaves alone.
+
+        Waiting for the others would never end: they learn of it by the connection that is gone.
+        """
+        try:
+            yield
+        except BaseException:
+            atexit.unregister(_leave)
+            raise
 
     def wait(self) -> None:
         """Wait until every process has come this far."""
