@@ -17,7 +17,7 @@ import torch
 import tyro
 from accuracy import check_accuracy
 from loops import CLIP_NORM, Loop, Task, lean, ours
-from record import machine, write_record
+from record import STATE, machine, write_record
 from rivals import plain_accelerate, trainer
 from rounds import Ratio, check_same_students, ratio, timed
 from torch import Tensor
@@ -29,6 +29,8 @@ SEED = 0
 OVERHEAD_GOAL = 1.05
 HALF_GOAL = 0.7
 SMALL_STEPS = 400
+BUSY = 0.5
+"""Load average above which other programs will have disturbed the measurement."""
 
 EPOCH_LOOPS: Mapping[str, Callable[..., Any]] = {
     "lean, recorded teacher": partial(lean, recorded=True),
@@ -69,11 +71,13 @@ def main(
         check_accuracy(data, seeds=seeds, epochs=epochs, out=out.with_name("bf16.json"))
         return
     print(f"{machine()['cpu']}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    if STATE["load_before"] > BUSY:
+        print(f"Others use this machine (load {STATE['load_before']:.1f}): the figures will be rough.")
+    settings = {"data": "noise" if data is None else data.name, "rows": rows, "rounds": rounds}
     epoch = measure_epochs(epoch_task(data, rows), rounds)
     step = measure_steps(step_task(), rounds)
-    seeds_used = {"weights": SEED, "rows": SEED, "loops": SEED, "bootstrap": SEED}
-    source = "noise" if data is None else data.name
-    write_record(out, seeds_used, {"data": source, "rows": rows, "rounds": rounds, "epoch": epoch, "step": step})
+    seeds_used = dict.fromkeys(("weights", "rows", "loops", "bootstrap"), SEED)
+    write_record(out, seeds_used, {**settings, "epoch": epoch, "step": step})
 
 
 def epoch_task(data: Path | None, rows: int) -> Task:

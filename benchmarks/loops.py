@@ -133,11 +133,11 @@ def lean(task: Task, *, recorded: bool = False, half: bool = False, clip_norm: f
     teacher, teacher_logits = task.teacher, task.teacher_logits if recorded else None
     began = time.perf_counter()
     for chosen in torch.randperm(len(task.features), generator=generator).split(task.batch_size):
-        inputs = task.features[chosen]
+        inputs, labels = task.features.index_select(0, chosen), task.labels.index_select(0, chosen)
         with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
             with torch.no_grad():
-                answers = teacher(inputs) if teacher_logits is None else teacher_logits[chosen]
-            loss = distillation_loss(student(inputs), answers, task.labels[chosen])
+                answers = teacher(inputs) if teacher_logits is None else teacher_logits.index_select(0, chosen)
+            loss = distillation_loss(student(inputs), answers, labels)
         optimizer.zero_grad()
         loss.backward()
         if clip_norm is not None:

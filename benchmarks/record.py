@@ -5,7 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,24 @@ LIBRARIES = ("torch", "accelerate", "transformers", "numpy")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+# Asked when this file is imported: by the end of a long measurement the files may be others than those that ran, and
+# the load is this measurement's own.
+STATE = {
+    "commit": _git("rev-parse", "HEAD"),
+    "changed_since": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks")),
+    "load_before": os.getloadavg()[0],
+}
+
+
 def write_record(path: Path, seeds: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Write what was found, after everything around it."""
     surroundings = {
-        "command": command(sys.argv[1:]),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_since": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks")),
+        "command": command(sys.argv),
+        **STATE,
         "seeds": dict(seeds),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "machine": machine(),
@@ -32,10 +44,11 @@ def write_record(path: Path, seeds: Mapping[str, Any], found: Mapping[str, Any])
     write_json(path, {**surroundings, **found})
 
 
-def command(arguments: list[str]) -> str:
-    """Return the command line, absolute paths cut to their last part: where data are kept is no part of a result."""
-    shown = [Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments]
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
+def command(arguments: Sequence[str]) -> str:
+    """The command line, with the last part of each absolute path: where a person keeps data is no part of a result."""
+    script, *options = arguments
+    shown = [Path(option).name if Path(option).is_absolute() else option for option in options]
+    return shlex.join(["python", f"benchmarks/{Path(script).name}", *shown])
 
 
 def machine() -> dict[str, Any]:
@@ -55,7 +68,3 @@ def _cpu_model() -> str:
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -31,7 +31,7 @@ class Rows(Dataset[Any]):
 
     def __getitems__(self, positions: list[int]) -> Batch:
         chosen = torch.tensor(positions)
-        return {"features": self._features[chosen], "labels": self._labels[chosen]}
+        return {"features": self._features.index_select(0, chosen), "labels": self._labels.index_select(0, chosen)}
 
 
 def as_read(batch: Batch) -> Batch:
