@@ -39,6 +39,8 @@ live = teacher()
 """
 
 SPEC = '''
+import os
+import time
 from functools import partial
 
 import torch
@@ -84,6 +86,14 @@ def weighted(soft: float = 0.0, hard: float = 0.0) -> Distillation:
 
 def untyped(width):
     return small(width)
+
+def slowly() -> Distillation:
+    """Waits at each batch where the environment asks for it, so that a test can interrupt."""
+    return Distillation(**fields(prepare=pausing, epochs=12, validation=0.2))
+
+def pausing(columns):
+    time.sleep(float(os.environ.get("PAUSE", "0")))
+    return columns["features"]
 
 def number():
     return 3
@@ -141,8 +151,7 @@ def write_csv(path, labels=("0", "1"), count=40, columns=("a", "b", "c", "label"
     Path(path).write_text("\n".join([",".join(columns), *lines]) + "\n", encoding="utf-8")
 
 
-def in_another_process(*words):
+def in_another_process(line):
     """Run `limbeck` to its end in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=120, check=False
-    )
+    words = [sys.executable, "-c", PROGRAM, *line.split()]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

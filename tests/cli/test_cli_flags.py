@@ -55,7 +55,7 @@ WRONG = {
     "--no-xyzzy": "There is no flag --no-xyzzy. `limbeck distill spec.py:small --help` lists the flags.",
     "--optimizer.momentum 1": "There is no flag --optimizer.momentum. Did you mean --optimizer.lr?",
     "stray": "The word 'stray' belongs to no flag; `limbeck distill spec.py:small --help` lists the flags.",
-    "--epochs 1 stray": "The word 'stray' belongs to no flag.",
+    "--epochs 1 stray": "The word 'stray' belongs to no flag; `limbeck distill spec.py:small --help` lists the flags.",
     "--epochs": "--epochs needs a value.",
     "--width": "--width needs a value.",
     "--out": "--out needs a value.",

@@ -164,8 +164,8 @@ def test_a_teacher_whose_file_is_gone_cannot_teach(refused, taught):
 def test_a_warning_of_ours_is_one_line(taught):
     model = Path("model.py")
     model.write_text(model.read_text().replace("nn.ReLU(), nn.Linear(4, 2)", "nn.Tanh(), nn.Linear(4, 2)"))
-    words = ["distill", "--data", "pets.csv", "--epochs", "1", "--student", "model.py:student", "--out", "run", "--teacher", "elder"]
-    done = in_another_process(*words)
+    line = "distill --data pets.csv --epochs 1 --student model.py:student --out run --teacher elder"
+    done = in_another_process(line)
     assert done.returncode == 0
-    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("training")]
+    (line,) = [said for said in done.stderr.splitlines() if not said.startswith("training")]
     assert line == f"limbeck: The source of {model.resolve()}:student has changed since the run {taught} was trained."

@@ -17,7 +17,7 @@ _REWORDED = (
         r"^Error parsing (\S+): no type matching \{None\}\|(INT|FLOAT) could be instantiated from \[(.*?)\].*$",
         r"\1 must be a number (\2) or None. Got \3.",
     ),
-    (r"^Unrecognized options: (\S+).*$", r"The word '\1' belongs to no flag."),
+    (r"^Unrecognized options: (\S+).*$", r"The word '\1' belongs to no flag; `{prog} --help` lists the flags."),
     (r"^Missing value for argument '(.*)'\. Expected 1 values\.$", r"\1 needs a value."),
     (r"^Missing value for argument '(.*)'\. Expected (\d+) values\.$", r"\1 needs \2 values."),
     (r"^invalid choice ('.*') for argument '(.*)'\. Expected one of \((.*)\)\.$", r"\2 must be one of \3. Got \1."),
@@ -53,7 +53,7 @@ def sentence(framed: str, prog: str) -> str:
     text = " ".join(line.strip() for line in _until_the_hints(body))
     for pattern, words in _REWORDED:
         if re.match(pattern, text):
-            return re.sub(pattern, words, text)
+            return re.sub(pattern, words, text).replace("{prog}", prog)
     return f"{text.removesuffix('.')}; `{prog} --help` lists the flags."
 
 

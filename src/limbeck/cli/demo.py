@@ -13,6 +13,7 @@ from limbeck.evidence.statistics import MOST_EXACT_SEEDS
 from limbeck.evidence.trial import facts_of_trial, summary_of_trial
 from limbeck.files import write_json
 from limbeck.training.progress import watcher
+from limbeck.training.resolve import resolve_data
 from limbeck.training.run import claim
 from limbeck_recipes.digits import trial
 
@@ -55,6 +56,7 @@ def run(words: Sequence[str]) -> None:
     """Run the demo and print its table and its verdict."""
     demo = parsed(Demo, words, "limbeck demo")
     plan = trial(rows=demo.rows, hidden=demo.hidden, members=demo.members, seeds=demo.seeds)
+    resolve_data(plan.taught)  # what is missing is said before anything is written
     claim(demo.out, resume=demo.resume, overwrite=demo.overwrite, mark=PLAN)
     runs = run_trial(plan, demo.out, watcher=watcher(), parallel=demo.parallel)
     members = trained_members(plan.taught, demo.out / "runs" / "teachers")

@@ -63,13 +63,11 @@ def _reader_of(function: Callable[..., Any]) -> Callable[..., tuple[tuple[Any, .
 
 
 def parsed(function: Callable[..., Result], words: Sequence[str], prog: str) -> Result:
-    """Call a function with all words. Raises: SpecificationError for a word that names none of its parameters."""
-    known = flags_of(function)
-    refuse_unknown([word for word in words if word not in ("-h", "--help")], known, prog)
-    found, left = call_with_flags(function, words, prog)
-    if left:
-        raise SpecificationError(f"The word {left[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
-    return found
+    """Call a function of ours with all words. Raises: SpecificationError for a word that it cannot take."""
+    refuse_unknown([word for word in words if word not in ("-h", "--help")], flags_of(function), prog)
+    with one_sentence(words, prog):
+        args, named = tyro.cli(_reader_of(function), args=words, prog=prog)
+    return function(*args, **named)
 
 
 def flags_of(function: Callable[..., Any]) -> list[str]:

@@ -16,12 +16,12 @@ def require_trackers(names: Sequence[str]) -> None:
     """Look for the trackers before anything is written. Raises: MissingExtra, SpecificationError as `tracker` does."""
     if not names:
         return
+    if "tensorboard" in names and find_spec("tensorboard") is None:
+        raise MissingExtra("logging to TensorBoard", "track")
     # A run without trackers does without, and starts sooner for it.
     from accelerate.tracking import get_available_trackers
     from accelerate.utils import LoggerType
 
-    if "tensorboard" in names and find_spec("tensorboard") is None:
-        raise MissingExtra("logging to TensorBoard", "track")
     known = [str(known) for known in LoggerType if known != LoggerType.ALL]
     unknown = [name for name in names if name not in known]
     if unknown:
