@@ -31,6 +31,14 @@ def test_a_table_is_split_by_itself_and_the_run_is_shown(limbeck, folder):
     }
 
 
+def test_what_a_run_did_not_measure_is_no_empty_column(limbeck, folder):
+    said = limbeck(LEARN, "train.csv")
+    assert said.out.startswith("26 parameters, weights of epoch 1 (chosen by: validation)\n")
+    assert "student wrong" in said.out
+    assert "teacher wrong" not in said.out
+    assert "agree" not in said.out
+
+
 def test_parquet_and_csv_of_the_same_rows_make_the_same_student(limbeck, folder):
     csv = pytest.importorskip("pyarrow.csv")
     pytest.importorskip("pyarrow.parquet").write_table(csv.read_csv("train.csv"), "train.parquet")

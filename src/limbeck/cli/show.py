@@ -18,6 +18,8 @@ def show_run(run: Run) -> None:
     """Write the facts and the page of a run, and print its scores and where they are."""
     facts = facts_of_run(run)
     write_json(run.path / "facts.json", facts)
+    student, kept = facts["summary"]["student"], facts["summary"]["kept"]
+    print(f"{student['parameters']:,} parameters, weights of epoch {kept['epoch']} (chosen by: {kept['chosen_by']})")
     Console().print(_scores(facts["summary"]))
     say_where(run.path, facts)
 
@@ -37,15 +39,20 @@ def say_where(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _scores(summary: Mapping[str, Any]) -> Table:
-    student, teacher = summary["student"], summary["teacher"]
-    table = Table(title=f"{student['parameters']:,} parameters, weights of epoch {summary['kept']['epoch']}")
-    for name in ("rows", "student wrong", "teacher wrong", "agree"):
-        table.add_column(name, justify="left" if name == "rows" else "right")
-    for split in ("train", "validation", "test"):
-        if split in student:
-            ours, theirs = student[split], {} if teacher is None else teacher[split]
-            agree = f"{ours['agreement']:.2%}" if "agreement" in ours else ""
-            table.add_row(f"{split}, {ours['rows']:,.0f}", _wrong(ours), _wrong(theirs), agree)
+    student, teacher = summary["student"], summary["teacher"] or {}
+    table = Table()
+    rows = {name: student[name] for name in ("train", "validation", "test") if name in student}
+    columns = {
+        "student wrong": {name: _wrong(found) for name, found in rows.items()},
+        "teacher wrong": {name: _wrong(teacher.get(name, {})) for name in rows},
+        "agree": {name: f"{found['agreement']:.2%}" if "agreement" in found else "" for name, found in rows.items()},
+    }
+    filled = {title: column for title, column in columns.items() if any(column.values())}
+    table.add_column("rows")
+    for title in filled:
+        table.add_column(title, justify="right")
+    for name, found in rows.items():
+        table.add_row(f"{name}, {found['rows']:,.0f}", *(column[name] for column in filled.values()))
     return table
 
 
