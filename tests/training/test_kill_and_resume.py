@@ -17,6 +17,7 @@ from limbeck.files import read_tensors
 from limbeck.objective import HardLabels
 from limbeck.training.distill import distill
 from limbeck.training.progress import Silent
+from limbeck.training.run import Run
 from processes import environment
 from tiny import (
     ADAM,
@@ -122,28 +123,53 @@ def test_ctrl_c_saves_says_where_and_the_resumed_run_equals_one_that_was_not_sto
     assert_same_run(found, distill(within_epochs(), tmp_path / "whole", watcher=Silent()))
 
 
-class StopAt:
-    """A watcher that presses Ctrl-C when a number of steps is done."""
+BATCHES = {"left": -1}
 
-    def __init__(self, step):
-        self.step = step
+
+def stopping(columns):
+    """A `prepare` that presses Ctrl-C when so many batches have been read."""
+    BATCHES["left"] -= 1
+    if BATCHES["left"] == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    return columns["features"]
+
+
+@pytest.mark.parametrize("batches", [6, 9, 11, 12, 13, 16, 20, 23, 30])
+def test_a_stop_at_any_batch_resumes_to_the_same_records(tmp_path, batches):
+    spec = specification(
+        data=splits,
+        student=dropout_student,
+        prepare=stopping,
+        validation=0.1,
+        epochs=3,
+        log_every=4,
+        probe_rows=5,
+    )
+    BATCHES["left"] = batches
+    with pytest.raises(Interrupted, match=r"^Stopped at step \d+, after the state was saved in "):
+        distill(spec, tmp_path / "stopped", watcher=Silent())
+    found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
+    assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))
+
+
+class DiesAtValidation:
+    """A watcher that ends the process's work after an epoch's scores are recorded, before they are saved."""
 
     def start(self, what, total): ...
     def say(self, line): ...
     def end(self): ...
 
     def advance(self, done, note):
-        if done >= self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-            self.step = 10**9
+        if note:
+            raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("step", [1, 6, 7, 8, 13, 14, 21])
-def test_a_stop_at_any_step_of_an_epoch_resumes_to_the_same_records(tmp_path, step):
-    spec = specification(data=splits, student=dropout_student, validation=0.1, epochs=3, log_every=1, probe_rows=5)
-    with pytest.raises(Interrupted, match=f"Stopped at step {step}"):
-        distill(spec, tmp_path / "stopped", watcher=StopAt(step))
-    found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
+def test_what_was_recorded_after_the_last_checkpoint_is_not_recorded_twice(tmp_path):
+    spec = specification(data=splits, validation=0.1, epochs=2, log_every=3, checkpoint_seconds=1e-9, probe_rows=5)
+    with pytest.raises(ZeroDivisionError):
+        distill(spec, tmp_path / "died", watcher=DiesAtValidation())
+    assert len(lines(Run(tmp_path / "died"))) == 5  # probe, steps 3, 6 and 7, validation
+    found = distill(spec, tmp_path / "died", resume=True, watcher=Silent())
     assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from limbeck.errors import SpecificationError
 from limbeck.files import read_tensors
 from limbeck.functional import hinton_kd
 from limbeck.objective import HardLabels, LogitMatching, SoftTargets
@@ -183,6 +184,14 @@ def test_more_micro_batches_than_rows_of_the_last_batch_pass_the_empty_ones_over
     assert trained(spec, tmp_path / "two")["1.num_batches_tracked"] == 8
     spec = alone(data=partial(rows, 34), student=student, batch_size=16, microbatches=3, epochs=1)
     trained(spec, tmp_path / "three")
+
+
+def test_a_student_that_fails_on_a_batch_is_told_of_in_one_sentence(tmp_path):
+    spec = alone(data=partial(rows, 33), student=batchnorm_student, batch_size=16, epochs=1)
+    with pytest.raises(
+        SpecificationError, match="at step 2 on a batch of 1, raised ValueError: Expected more than 1 va"
+    ):
+        distill(spec, tmp_path / "run", watcher=Silent())
 
 
 def test_records_hold_the_mean_of_each_term_over_the_rows_since_the_last(tmp_path):

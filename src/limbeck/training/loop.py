@@ -22,6 +22,7 @@ from limbeck.data.loader import Loader
 from limbeck.errors import Interrupted, NonFiniteLoss
 from limbeck.models import CallModel, caller_of
 from limbeck.objective import Loss, ObjectiveValue
+from limbeck.references import called
 from limbeck.specification import Distillation
 from limbeck.training import randomness
 from limbeck.training.checkpoint import Checkpoint, optimizer_from_files, optimizer_to_files
@@ -124,9 +125,8 @@ class Fit:
                 continue  # among several processes each must take part in the exchange of gradients
             batch = part.to(self.place.device)
             with self.place.holding_back(self.wrapped, last=index == self.spec.microbatches):
-                with self.place.arithmetic():
-                    knowledge = None if self.teacher is None else self.teacher(batch)
-                    value = self.loss(self.call, batch, knowledge, self.step)
+                where = f"at step {self.step} on a batch of {len(batch)}"
+                value = called(f"The student or the teacher, {where},", self._evaluate, batch)
                 self.guard.look(value, batch.ids, self.step)
                 # DDP averages gradients over its ranks; the factor turns that mean of sums into a sum.
                 (value.total * (self.place.ranks / rows)).backward()  # type: ignore[no-untyped-call]
@@ -138,6 +138,11 @@ class Fit:
         if self.scheduler is not None:
             self.scheduler.step()
         self.step += 1
+
+    def _evaluate(self, batch: Batch) -> ObjectiveValue:
+        with self.place.arithmetic():
+            knowledge = None if self.teacher is None else self.teacher(batch)
+            return self.loss(self.call, batch, knowledge, self.step)
 
     def _first_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
