@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from torch.optim import lr_scheduler as schedules
 
 from limbeck.errors import Interrupted, ResumeError, RunError
 from limbeck.files import read_tensors
@@ -147,6 +149,56 @@ def test_a_stop_at_any_batch_resumes_to_the_same_records(tmp_path, batches):
     )
     BATCHES["left"] = batches
     with pytest.raises(Interrupted, match=r"^Stopped at step \d+, after the state was saved in "):
+        distill(spec, tmp_path / "stopped", watcher=Silent())
+    found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
+    assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))
+
+
+def one_cycle(optimizer, steps):
+    return schedules.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
+
+
+def warmed_up(optimizer, steps):
+    parts = [schedules.LinearLR(optimizer, total_iters=5), schedules.CosineAnnealingLR(optimizer, steps - 5)]
+    return schedules.SequentialLR(optimizer, parts, [5])
+
+
+def chained(optimizer, steps):
+    parts = [schedules.ConstantLR(optimizer), schedules.ExponentialLR(optimizer, 0.9)]
+    return schedules.ChainedScheduler(parts, optimizer=optimizer)
+
+
+def inverse(optimizer, steps):
+    return schedules.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+
+
+def in_groups(parameters):
+    first, *rest = parameters
+    return torch.optim.SGD([{"params": [first], "lr": 0.1}, {"params": rest, "momentum": 0.5}], lr=0.05)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"optimizer": MOMENTUM, "schedule": schedule} for schedule in (one_cycle, warmed_up, chained, inverse)),
+        *(
+            {"optimizer": partial(kind, lr=1e-2)}
+            for kind in (
+                torch.optim.AdamW,
+                torch.optim.RMSprop,
+                torch.optim.Adagrad,
+                torch.optim.NAdam,
+                torch.optim.SGD,
+            )
+        ),
+        {"optimizer": partial(torch.optim.Adam, lr=1e-2, amsgrad=True)},
+        {"optimizer": in_groups, "schedule": cosine},
+    ],
+)
+def test_any_optimiser_and_any_rate_schedule_can_be_gone_on_with(tmp_path, changes):
+    spec = specification(prepare=stopping, **changes)
+    BATCHES["left"] = 5
+    with pytest.raises(Interrupted):
         distill(spec, tmp_path / "stopped", watcher=Silent())
     found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
     assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))

@@ -188,9 +188,7 @@ def test_more_micro_batches_than_rows_of_the_last_batch_pass_the_empty_ones_over
 
 def test_a_student_that_fails_on_a_batch_is_told_of_in_one_sentence(tmp_path):
     spec = alone(data=partial(rows, 33), student=batchnorm_student, batch_size=16, epochs=1)
-    with pytest.raises(
-        SpecificationError, match="at step 2 on a batch of 1, raised ValueError: Expected more than 1 va"
-    ):
+    with pytest.raises(SpecificationError, match="at step 2 on a batch of 1, raised ValueError: Expected more than"):
         distill(spec, tmp_path / "run", watcher=Silent())
 
 

@@ -117,6 +117,10 @@ def a_string():
     return "mnist"
 
 
+def on_plateau(optimizer, steps):
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+
+
 REFUSED = {
     "a student with too many logits": (
         {"student": four_logits},
@@ -172,6 +176,21 @@ REFUSED = {
         {"device": "abacus"},
         SpecificationError,
         "The device 'abacus' cannot be used here: ",
+    ),
+    "a schedule that asks for a score": (
+        {"schedule": on_plateau},
+        SpecificationError,
+        "The schedule's factory gave a ReduceLROnPlateau, which cannot be stepped without arguments: missing a",
+    ),
+    "an optimiser that asks for the loss": (
+        {"optimizer": partial(torch.optim.LBFGS, lr=0.1)},
+        SpecificationError,
+        "The optimiser's factory gave a LBFGS, which cannot be stepped without arguments: missing a",
+    ),
+    "an optimiser that is none": (
+        {"optimizer": list},
+        SpecificationError,
+        "The optimiser's factory gave a list, which cannot be stepped",
     ),
     "a tracker that is none": ({"track": ("paper",)}, (SpecificationError, MissingExtra), "no tracker 'paper'"),
 }

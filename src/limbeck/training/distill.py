@@ -1,5 +1,6 @@
 """`distill(spec, out) -> Run`: from a specification to a directory that a person can look at."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -238,8 +239,11 @@ def prepare_fit(
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
     optimizer = called("The optimiser's factory", spec.optimizer, materials.student.parameters())
+    _check_steps_alone("optimiser", optimizer)
     steps = spec.epochs * train.steps_per_epoch
     scheduler = None if spec.schedule is None else called("The schedule's factory", spec.schedule, optimizer, steps)
+    if scheduler is not None:
+        _check_steps_alone("schedule", scheduler)
     return Fit(
         spec=spec,
         place=place,
@@ -258,6 +262,16 @@ def prepare_fit(
         checkpoints=out / "checkpoints",
         stop=stop,
     )
+
+
+def _check_steps_alone(what: str, made: Any) -> None:
+    """Refuse what wants to be told the loss at each step (LBFGS, ReduceLROnPlateau), and what takes no steps at all."""
+    try:
+        inspect.signature(made.step).bind()
+    except (AttributeError, TypeError) as error:
+        raise SpecificationError(
+            f"The {what}'s factory gave a {type(made).__name__}, which cannot be stepped without arguments: {error}."
+        ) from error
 
 
 def _taught(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predictions | None:
