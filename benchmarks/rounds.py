@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 from loops import Loop, Task
+from rich.console import Console
+from rich.progress import track
 from scipy import stats
 from torch.testing import assert_close
 
@@ -41,7 +43,7 @@ def timed(loops: Mapping[str, Loop], task: Task, *, rounds: int, seed: int) -> d
     """Seconds per epoch of each loop in each round, (R,); one round before them is not counted."""
     shuffled = random.Random(seed)
     seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for number in range(-1, rounds):
+    for number in track(range(-1, rounds), "timing", console=Console(stderr=True)):
         for name in shuffled.sample(list(loops), len(loops)):
             gc.collect()
             lap = loops[name](task)

@@ -2,8 +2,8 @@
 
     0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()
 
-A term gives one value per row, in nats; the objective sums them over the rows, weighted, and leaves the division to
-whoever knows the count of the whole window (accumulated micro-batches, ranks): sums and counts, divided once.
+A term gives one value per row (in nats, but for logit matching); the objective sums them over the rows, weighted, and
+leaves the division to whoever knows the count of the whole window (micro-batches, ranks): summed, and divided once.
 
 Shape legend, this file:  B rows of a batch, C classes or labels.
 """
@@ -71,8 +71,9 @@ class Term(_Algebra):
 class SoftTargets(Term):
     """T² · D(teacher, student) at temperature T: with the default divergence `hinton_kd`, always scaled.
 
-    Every divergence of the core has gradients that fall like 1/T², so the factor serves them all (Hinton et al. 2015,
-    section 2). For a sigmoid head, the sum over the labels of the divergence between two yes/no distributions.
+    The gradients of the Kullback-Leibler and Jensen-Shannon divergences fall like 1/T², which the factor makes up for
+    (Hinton et al. 2015, section 2); those of `total_variation` fall like 1/T, so that its weight must follow T.
+    For a sigmoid head, the sum over the labels of the divergence between two yes/no distributions.
 
     Raises: ArgumentError for a temperature that is not positive and finite.
     """

@@ -14,6 +14,7 @@ import sysconfig
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
@@ -163,18 +164,25 @@ def describe(value: Any) -> str:
 
 
 def source_hash(value: Any) -> str | None:
-    """SHA-256 of the source of a function or class and of all that it names in its own module; None for libraries.
+    """SHA-256 of the source of a function or class and of all of the user's that it names; None for libraries.
 
-    Follows functions, classes and plain constants of the same module, so that a factory's hash changes when the class
-    it builds is edited, and does not when something unrelated in the file is.
+    Follows functions, classes, partials and plain constants, also into the user's other modules, so that a factory's
+    hash changes when the class it builds is edited, and does not when something unrelated in the file is.
     """
-    module = sys.modules.get(getattr(value, "__module__", ""))
-    file = getattr(module, "__file__", None) or ""
-    if module is None or not file or _is_library(Path(file)):
+    if _module_of(value) is None:
         return None
     seen: dict[str, str] = {}
-    _collect(value, module, seen)
+    _collect(value, seen)
     return hashlib.sha256("\n".join(seen[name] for name in sorted(seen)).encode()).hexdigest()
+
+
+def _module_of(value: Any) -> ModuleType | None:
+    """The user's module that defines a thing; None for what a library defines, Limbeck itself among them."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or not file or _is_library(Path(file)) or module.__name__.partition(".")[0] == "limbeck":
+        return None
+    return module
 
 
 def _is_library(file: Path) -> bool:
@@ -206,9 +214,13 @@ def _code_parts(code: CodeType) -> Iterator[str]:
             yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
-def _collect(value: Any, module: ModuleType, seen: dict[str, str]) -> None:
-    name = getattr(value, "__qualname__", None)
-    if name is None or name in seen:
+def _collect(value: Any, seen: dict[str, str]) -> None:
+    if isinstance(value, partial):
+        _collect(value.func, seen)
+        return
+    module = _module_of(value)
+    name = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}"
+    if module is None or name.endswith(":") or name in seen:
         return
     try:
         text = textwrap.dedent(inspect.getsource(value))
@@ -216,11 +228,38 @@ def _collect(value: Any, module: ModuleType, seen: dict[str, str]) -> None:
     except (OSError, TypeError, SyntaxError):
         return  # a builtin, or a line that holds more than the function: its name has to do
     seen[name] = text
+    for home, path, found in _named_in(tree, module):
+        _collect(found, seen)
+        assigned = _assignments(home).get(path)
+        if assigned is not None:  # its text: the value may change while the program runs
+            seen[f"{home.__name__}:{path}"] = assigned
+
+
+def _named_in(tree: ast.AST, module: ModuleType) -> Iterator[tuple[ModuleType, str, Any]]:
+    """What a piece of source names: of its own module, and `other.name` of a module that it names."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Name) or node.id not in vars(module):
-            continue
-        found = vars(module)[node.id]
-        if getattr(found, "__module__", None) == module.__name__:
-            _collect(found, module, seen)
-        elif isinstance(found, int | float | str | tuple):
-            seen[node.id] = f"{node.id} = {found!r}"
+        if isinstance(node, ast.Name) and node.id in vars(module):
+            yield module, node.id, vars(module)[node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            home = vars(module).get(node.value.id)
+            if isinstance(home, ModuleType) and hasattr(home, node.attr):
+                yield home, node.attr, getattr(home, node.attr)
+
+
+def _assignments(module: ModuleType) -> dict[str, str]:
+    """The source of a user's module's top-level assignments to single names; nothing for a library's."""
+    file = getattr(module, "__file__", None)
+    if not file or _is_library(Path(file)) or module.__name__.partition(".")[0] == "limbeck":
+        return {}
+    try:
+        text = inspect.getsource(module)
+        statements = ast.parse(text).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, str] = {}
+    for statement in statements:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                found[target.id] = ast.get_source_segment(text, statement) or ""
+    return found

@@ -103,7 +103,8 @@ class Distillation:
     batch_size: int = 128
     """Rows per optimiser step, over all micro-batches and processes, >= 1."""
     microbatches: int = 1
-    """Into how many parts a batch is split to save memory, >= 1; the step is the same for any split."""
+    """Into how many parts a batch is split to save memory, >= 1; the step is the same for any split,
+    but for layers that look at the whole batch (BatchNorm) or draw numbers (dropout)."""
     clip_norm: float | None = None
     """Largest L2 norm of the whole gradient; None for no clipping."""
     precision: Precision = "float32"
@@ -159,7 +160,10 @@ class Distillation:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that can change the student: not of where it runs, nor of what is logged or kept."""
+        """SHA-256 of what was asked for and of the source that it names: not of where it runs, nor of what is logged.
+
+        The rows themselves are compared apart, by their fingerprints, when a finished run is met again.
+        """
         return hashlib.sha256(json.dumps(identity(to_json(self)), sort_keys=True).encode()).hexdigest()
 
 
@@ -229,7 +233,8 @@ def _has_fingerprint(value: Any) -> bool:
 
 
 def _record(kind: type, parts: Mapping[str, Any]) -> Json:
-    return {"$record": reference_of(kind), "fields": {name: to_json(part) for name, part in parts.items()}}
+    encoded = {name: to_json(part) for name, part in parts.items()}
+    return {"$record": reference_of(kind), "source": source_hash(kind), "fields": encoded}
 
 
 def _live(value: Any) -> Json:

@@ -188,14 +188,8 @@ def test_a_folder_without_data_a_split_or_whole_files_is_refused(refused, folder
 
 def test_test_rows_of_other_classes_are_refused(refused, folder):
     write_csv("exam.csv", labels=("0", "1", "2"))
-    assert refused(LEARN, "train.csv", "--test", "exam.csv").startswith(
-        "Splits: train has 2 classes and test has 3; give"
-    )
-    write_csv("train.csv", labels=("cat", "dog"))
-    write_csv("exam.csv", labels=("ant", "dog"))
-    assert refused(LEARN, "train.csv", "--test", "exam.csv").startswith(
-        "Splits: where train has class 'cat', test has 'ant'; give every split the same `classes`"
-    )
+    said = refused(LEARN, "train.csv", "--test", "exam.csv")
+    assert "exam.csv: label column 'label' must lie in [0, 2), one for each class. Got 2 in row" in said
 
 
 @pytest.mark.parametrize("share", ["1", "1.5", "-0.1", "nan"])

@@ -43,7 +43,7 @@ def test_the_summary_holds_what_a_script_would_read(demo):
         assert summary[arm]["seeds"] == [0, 1]
         assert 0 <= summary[arm]["errors_mean"] <= 350
     assert 0 <= summary["ensemble"]["errors_mean"] <= 35
-    assert summary["rows"] == {"train": 64, "validation": 250, "test": 350}
+    assert summary["rows"] == {"train": 64, "validation": 250, "test": 350, "teacher": 1197}
     low, high = summary["difference"]["interval"]
     assert low <= summary["difference"]["mean"] <= high
     assert summary["difference"]["mean"] == summary["scratch"]["errors_mean"] - summary["student"]["errors_mean"]

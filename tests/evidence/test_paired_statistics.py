@@ -39,6 +39,13 @@ def test_six_seeds_that_all_agree_reach_one_in_thirty_two_and_three_never_reach_
     assert paired_difference(FIRST[:3], SECOND[:3]).p_value == 2 / 2**3
 
 
+def test_seeds_that_agree_to_the_last_error_decide_nothing_while_they_are_too_few():
+    assert paired_difference([3.0, 4.0], [2.0, 3.0]).verdict == "undecided"  # an interval of no width, p = 1/2
+    assert paired_difference([3.0] * 6, [2.0] * 6).verdict == "positive"
+    assert paired_difference([2.0] * 6, [3.0] * 6).verdict == "negative"
+    assert paired_difference([3.0, 1.0] * 4, [2.0] * 8).verdict == "undecided"
+
+
 def test_the_sign_of_the_difference_is_first_minus_second():
     assert paired_difference([2.0, 3.0], [1.0, 1.0]).mean == 1.5
     assert paired_difference([1.0, 1.0], [2.0, 3.0]).mean == -1.5

@@ -90,6 +90,7 @@ def trial(alone: list[float], taught: list[float], interval: tuple[float, float]
             "level": 0.95,
             "p_value": 0.0078125,
             "seeds": len(alone),
+            "verdict": "positive" if interval[0] > 0 else "negative" if interval[1] < 0 else "undecided",
         },
         "agreement": (0.95, 0.01),
         "grid": {

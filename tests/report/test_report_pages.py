@@ -69,6 +69,12 @@ def test_an_undecided_headline_reads_in_the_direction_in_which_the_errors_went()
     assert "interval −1.0 to 4.0 contains 0" in headline
 
 
+def test_a_headline_says_when_there_are_too_few_seeds_to_tell():
+    few = {"mean": 1.0, "interval": (1.0, 1.0), "p_value": 0.25, "seeds": 3, "verdict": "undecided"}
+    headline = read(page({**UNDECIDED, "difference": {**UNDECIDED["difference"], **few}})).headings["h1"]
+    assert headline.endswith("and 3 seeds are too few to tell (exact p = 0.25).")
+
+
 def test_a_trial_says_what_was_fixed_and_what_the_interval_covers():
     text = read(page(HELPED)).text
     assert "Learning from 256 rows, it gets 14.5 test rows wrong on average over 4 paired seeds" in text
@@ -213,6 +219,7 @@ def test_a_trial_of_trained_runs_makes_a_page(tmp_path):
         grid={arm: {rate: 4.0, 3 * rate: 5.0} for arm in arms},
         choices=dict.fromkeys(arms, rate),
         teachers={"members": [{"errors": 3.0}, {"errors": 4.0}], "ensemble": {"errors": 2.0}},
+        teacher_rows=53,
         sizes={"member": 10, "ensemble": 20, "student": 5},
         seconds={"member": 1e-4, "ensemble": 2e-4, "student": 5e-5},
     )

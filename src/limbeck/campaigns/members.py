@@ -33,6 +33,14 @@ def trained_members(spec: Distillation, folder: Path) -> list[FrozenTeacher]:
     ]
 
 
+def rows_of_teacher(spec: Distillation, folder: Path) -> int:
+    """Labelled rows that each trained member saw; of members that saw different numbers, the most."""
+    if not isinstance(spec.teacher, EnsembleOf):
+        raise SpecificationError("The teacher is not an ensemble, so it has no members to look at.")
+    members = (member for member in spec.teacher.members if isinstance(member, Distillation))
+    return max(int(Run.open(folder / member.hash[:16]).spec["data"]["train"]["rows"]) for member in members)
+
+
 def score_teachers(spec: Distillation, members: Sequence[FrozenTeacher]) -> dict[str, Any]:
     """Score each member and the ensemble on the test rows: `{"members": [scores, …], "ensemble": scores}`."""
     splits = resolve_data(spec)

@@ -50,6 +50,15 @@ class Trial:
         ]
         if differ:
             raise SpecificationError(f"Trial: the arms must be alike but for their teaching; {differ[0]!r} differs.")
+        for name, spec in self.arms.items():
+            if not isinstance(spec.optimizer, partial):
+                raise SpecificationError(
+                    f"Trial: the optimiser of {name!r} must be a functools.partial, to set its rate."
+                )
+            if spec.validation is None:
+                raise SpecificationError(
+                    "Trial: rates are chosen on validation rows, which validation=None leaves out."
+                )
         if set(self.seeds) & set(self.selection_seeds):
             raise SpecificationError("Trial: a seed that helped to choose a rate cannot also judge it.")
 
@@ -82,7 +91,8 @@ def run_trial(trial: Trial, out: Path, *, watcher: Watcher, parallel: int | None
     """
     folder = out / "runs"
     _check_same_arms(trial, out)
-    _write(out, trial, {}, {}, scored=None)
+    if not (out / PLAN).is_file():
+        _write(out, trial, {}, {}, scored=None)
     train_teacher(trial.taught, folder / "teachers", watcher=watcher, parallel=parallel)
     found = run_specifications(
         {
@@ -106,8 +116,11 @@ def run_trial(trial: Trial, out: Path, *, watcher: Watcher, parallel: int | None
 
 def _check_same_arms(trial: Trial, out: Path) -> None:
     if (out / PLAN).is_file():
+        before = read_json(out / PLAN)
         now = {name: to_json(spec) for name, spec in trial.arms.items()}
-        if identity(read_json(out / PLAN)["arms"]) != identity(now):
+        fixed = {name: list(getattr(trial, name)) for name in ("rates", "selection_seeds", "seeds")}
+        # More seeds after the test rows were scored would be a plan made with the result in sight.
+        if identity(before["arms"]) != identity(now) or any(before[name] != fixed[name] for name in fixed):
             raise ResumeError(
                 f"The campaign {out} was begun with other settings; go on with those, or choose another --out."
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck.campaigns.members import score_teachers, seconds_per_row, sizes, trained_members
+from limbeck.campaigns.members import rows_of_teacher, score_teachers, seconds_per_row, sizes, trained_members
 from limbeck.campaigns.trial import PLAN, run_trial
 from limbeck.cli.flags import parsed
 from limbeck.cli.show import show_trial
@@ -66,6 +66,7 @@ def run(words: Sequence[str]) -> None:
         grid=runs.grid,
         choices=runs.choices,
         teachers=score_teachers(plan.taught, members),
+        teacher_rows=rows_of_teacher(plan.taught, demo.out / "runs" / "teachers"),
         sizes=sizes(members, runs),
         seconds=seconds_per_row(plan.taught, members, runs),
     )

@@ -55,7 +55,7 @@ def read(source: str, *, label: str | None = None, test: float | str = 0.15, see
     found = open_data(source, label=label)
     splits = found if isinstance(found, Splits) else Splits(train=found)
     if isinstance(test, str):
-        other = open_data(test, label=label)
+        other = open_data(test, label=label, classes=splits.train.classes)
         rows = other.test or other.train if isinstance(other, Splits) else other
         return Splits(train=splits.train, validation=splits.validation, test=rows)
     if splits.test is None and test > 0:

@@ -80,7 +80,8 @@ def _verdict(difference: Mapping[str, Any]) -> str:
     low, high = difference["interval"]
     mean, seeds = difference["mean"], difference["seeds"]
     found = f"{mean:+.2f} errors fewer" if mean >= 0 else f"{-mean:.2f} errors more"
-    meaning = "the teaching helped" if low > 0 else "the teaching did harm" if high < 0 else "no difference that shows"
+    meanings = {"positive": "the teaching helped", "negative": "the teaching did harm"}
+    meaning = meanings.get(difference["verdict"], "no difference that shows")
     return (
         f"Distilled against labels alone, paired over {seeds} seeds: {found.lstrip('+')} "
         f"({difference['level']:.0%} interval {low:+.2f} to {high:+.2f}, p = {difference['p_value']:.4f}): {meaning}."

@@ -20,7 +20,11 @@ _ENDING = re.compile(r"\.[A-Za-z]+")  # a file's, not the ".0" of a version
 
 
 def load(
-    path_or_id: str | Path, *, features: str | Sequence[str] | None = None, label: str | None = None
+    path_or_id: str | Path,
+    *,
+    features: str | Sequence[str] | None = None,
+    label: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Splits | TensorSet:
     """Read a file, a folder or a dataset of the Hugging Face hub.
 
@@ -32,6 +36,7 @@ def load(
         path_or_id: A file, a folder, or an id of the hub such as "owner/name".
         features: The feature columns; all but the label if None.
         label: The label column; if None, "label", without which a table is unlabelled and a folder refused.
+        classes: The class names in the order of the labels, for rows that may lack some of them; if None, those found.
 
     Raises:
         DataError: There is nothing of that name, or what there is cannot be read.
@@ -39,15 +44,15 @@ def load(
     """
     path = Path(path_or_id).expanduser()
     if path.is_file() or path.suffix in SUFFIXES:
-        return table(path, features=features, label=label)
+        return table(path, features=features, label=label, classes=classes)
     if not path.is_dir():
         _refuse_unless_id(path_or_id)
-        return _stacked(hub(path_or_id, features=features, label=label or "label"))
+        return _stacked(hub(path_or_id, features=features, label=label or "label", classes=classes))
     if holds_idx(path):
         if features is not None or label is not None:
             raise DataError(f"The folder {path} holds MNIST's raw files, whose columns cannot be chosen.")
         return idx(path)
-    return _stacked(hub(path, features=features, label=label or "label"))
+    return _stacked(hub(path, features=features, label=label or "label", classes=classes))
 
 
 def _refuse_unless_id(name: str | Path) -> None:

@@ -1,6 +1,7 @@
 """facts.json of one run: all that its page shows, read from the run's own records."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -44,6 +45,8 @@ def in_words(encoded: Json) -> Json:
     """Put an encoded part of a specification into words: `Adam(lr=0.001)`, `0.9 · SoftTargets(temperature=4.0) + …`."""
     if isinstance(encoded, list):
         return ", ".join(str(in_words(item)) for item in encoded)
+    if isinstance(encoded, str):
+        return Path(encoded).name  # of a folder or a file, its name: where a person keeps things is nobody's business
     if not isinstance(encoded, dict):
         return encoded
     if "$ref" in encoded:

@@ -6,6 +6,7 @@ Shape legend, this file:  S seeds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -14,6 +15,10 @@ from limbeck.errors import ArgumentError
 
 MOST_EXACT_SEEDS = 20
 """Up to so many seeds the sign-flip test visits every pattern of signs (2^20, about a million)."""
+
+
+Verdict: TypeAlias = Literal["positive", "negative", "undecided"]
+"""What a paired difference shows of the sign of its mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +37,17 @@ class PairedDifference:
     """Two-sided exact sign-flip test: how often signs drawn at random give a mean at least as far from zero."""
     seeds: int
     """Number of pairs."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """On which side of 0 the mean lies, if both the interval and the exact test say that it is not chance.
+
+        The t interval alone would trust a few seeds that happen to agree to the last error.
+        """
+        low, high = self.interval
+        if self.p_value > 1 - self.level + 1e-9 or low <= 0 <= high:
+            return "undecided"
+        return "positive" if low > 0 else "negative"
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> PairedDifference:

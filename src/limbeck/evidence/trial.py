@@ -16,6 +16,7 @@ def facts_of_trial(
     grid: Mapping[str, Mapping[float, float]],
     choices: Mapping[str, float],
     teachers: Mapping[str, Any],
+    teacher_rows: int,
     sizes: Mapping[str, int],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -26,20 +27,25 @@ def facts_of_trial(
         runs: the scored runs of the arms `taught` and `alone`, by seed, the same seeds in the same order.
         grid: mean validation errors by arm and learning rate.
         choices: the chosen rate of each arm.
+        teacher_rows: labelled rows that each member of the teacher was trained on.
         teachers: `{"members": [scores, …], "ensemble": scores}` on the test rows.
         sizes: parameters of `member`, `ensemble`, `student`.
         seconds: median seconds to answer one row, of the same three.
     """
     errors = {arm: [run.summary["student"]["test"]["errors"] for run in row.values()] for arm, row in runs.items()}
     first = next(iter(runs["taught"].values()))
+    difference = paired_difference(errors["alone"], errors["taught"])
     return {
         "kind": "trial",
         "title": title,
-        "rows": {name: found and found["rows"] for name, found in first.spec["data"].items()},
+        "rows": {
+            **{name: found and found["rows"] for name, found in first.spec["data"].items()},
+            "teacher": teacher_rows,
+        },
         "seeds": list(runs["taught"]),
         "errors": {**errors, "members": [found["errors"] for found in teachers["members"]]},
         "table": _table(errors, teachers, sizes, seconds),
-        "difference": asdict(paired_difference(errors["alone"], errors["taught"])),
+        "difference": {**asdict(difference), "verdict": difference.verdict},
         "agreement": mean_and_sd([run.summary["student"]["test"]["agreement"] for run in runs["taught"].values()]),
         "grid": {arm: {f"{rate:g}": found for rate, found in row.items()} for arm, row in grid.items()},
         "choices": dict(choices),

@@ -37,9 +37,8 @@ def trial_content(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
-    """One of `helped`, `harmed`, `undecided`: on which side of 0 the whole interval of the difference lies."""
-    low, high = difference["interval"]
-    return "helped" if low > 0 else "harmed" if high < 0 else "undecided"
+    """One of `helped`, `harmed`, `undecided`, of the verdict that evidence gave on errors alone minus errors taught."""
+    return {"positive": "helped", "negative": "harmed"}.get(difference["verdict"], "undecided")
 
 
 def headline(facts: Mapping[str, Any]) -> str:
@@ -53,8 +52,15 @@ def headline(facts: Mapping[str, Any]) -> str:
     return {
         "helped": f"The teaching helped: {made} ({bounds}).",
         "harmed": f"The teaching did harm: {made} ({bounds}).",
-        "undecided": f"No difference that shows: {made}, and the {bounds} contains 0.",
+        "undecided": f"No difference that shows: {made}, and {_doubt(difference, bounds)}.",
     }[verdict(difference)]
+
+
+def _doubt(difference: Mapping[str, Any], bounds: str) -> str:
+    low, high = difference["interval"]
+    if low <= 0 <= high:
+        return f"the {bounds} contains 0"
+    return f"{difference['seeds']} seeds are too few to tell (exact p = {difference['p_value']:.2g})"
 
 
 def lede(facts: Mapping[str, Any]) -> str:
@@ -117,6 +123,16 @@ def _edge(facts: Mapping[str, Any]) -> str:
     return f"Note that {listing(found)}; a wider grid might do better." if found else ""
 
 
+def _teacher_rows(rows: Mapping[str, Any]) -> str:
+    """What the teacher knows that the student alone was never told."""
+    if rows.get("teacher") is None:
+        return "The teacher was trained apart and may have seen more."
+    return (
+        f"Each network of the teacher was trained on {count(rows['teacher'])} labelled rows: what the distilled "
+        "student gains is the teacher's knowledge of those too."
+    )
+
+
 def measured(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Say how it was measured, as pairs of a heading and its sentences."""
     rows, seeds, difference = facts["rows"], facts["seeds"], facts["difference"]
@@ -124,8 +140,7 @@ def measured(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     said = [
         (
             "Rows",
-            f"The student has {listing(parts)}. Both arms have the same rows. The teacher was trained apart and may "
-            "have seen more.",
+            f"The student has {listing(parts)}. Both arms have the same rows. {_teacher_rows(rows)}",
         )
     ]
     if facts.get("choices"):

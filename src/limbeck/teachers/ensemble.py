@@ -45,11 +45,12 @@ class MixtureKnowledge:
     def at(self, temperature: float) -> Dense:
         """Mix at a temperature: softmax(logits / T) of what is returned is the mean of all softmax(z_m / T)."""
         mixture = _MIXTURES[self.mean]
-        weights = torch.tensor(self.weights, dtype=self.logits_MBC.dtype, device=self.logits_MBC.device)
         if self.head == "softmax":
-            return Dense(mixture(self.logits_MBC, temperature=temperature, weights=weights))
+            return Dense(mixture(self.logits_MBC, temperature=temperature, weights=self.weights))
         # A label is a distribution over {yes, no}: mix those, and take log-odds again.
-        yes_no = mixture(Dense(self.logits_MBC, "sigmoid").as_categorical(), temperature=temperature, weights=weights)
+        yes_no = mixture(
+            Dense(self.logits_MBC, "sigmoid").as_categorical(), temperature=temperature, weights=self.weights
+        )
         return Dense(yes_no[..., 0] - yes_no[..., 1], "sigmoid")
 
 
@@ -62,8 +63,8 @@ class Ensemble:
         mean: of the members' distributions.
         weights: one per member, not negative, not all zero; equal when None.
         stacked: run frozen modules of one architecture and one `prepare` as a single vectorised call. Equal up to
-            rounding. It pays where members are so small that calling them one by one costs more than their arithmetic
-            (ten networks of 64-32-32-10: see benchmarks/ensemble.py), not where one alone fills the processor.
+            rounding, for modules that differ in nothing but parameters and buffers. It is meant for members so small
+            that calling them one by one costs more than their arithmetic; measure before you turn it on.
 
     Raises: MismatchError for members that disagree or cannot be stacked; ArgumentError for weights that cannot be used.
     """

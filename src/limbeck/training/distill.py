@@ -32,7 +32,7 @@ from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded, sow
 from limbeck.training.records import Records
-from limbeck.training.resolve import TeacherRoom, resolve_data
+from limbeck.training.resolve import TeacherRoom, require_same_rows, resolve_data
 from limbeck.training.run import Run, claim
 from limbeck.training.surroundings import surroundings
 from limbeck.training.tracking import require_trackers, tracker
@@ -76,6 +76,7 @@ def distill(
         if resume and (out / "spec.json").is_file():
             _check_same(spec, Run(out))
             if _is_done(spec, Run(out)):
+                require_same_rows(spec, Run(out))
                 return Run(out)
         with seeded(spec.seed):
             materials = gather(spec, _teachers_beside(out), place, watcher, parallel)

@@ -29,6 +29,10 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
     """Keep the best weights (the last without validation rows), score each split once, and write the summary last."""
     if fit.best is not None:
         load_weights(fit.student, fit.best.weights, fit.checkpoints, sharded=fit.place.sharded)
+    weights = weights_of(fit.student, sharded=fit.place.sharded)
+    student = _whole(fit, weights)
+    if fit.place.leads and splits.test is not None:
+        _enter_in_ledger(fit, student, len(splits.test), out)  # before the look, so that no look goes unrecorded
     found: dict[str, dict[str, float]] = {}
     teacher_found: dict[str, dict[str, float]] = {}
     for name, rows in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
@@ -40,23 +44,20 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
         found[name] = scores(ours, theirs, fit.loss.head)
         if theirs is not None:
             teacher_found[name] = scores(theirs, None, fit.loss.head)
-    weights = weights_of(fit.student, sharded=fit.place.sharded)
     if not fit.place.leads:
         return
-    student = _whole(fit, weights)
     write_tensors(out / "student" / "model.safetensors", weights)
     summary = _summary(fit, student, found, teacher_found)
     write_json(out / "student" / "config.json", _config(fit, student, classes))
     write_text(out / "student" / "README.md", model_card(out.name, summary, classes))
     rows = splits.test or splits.validation or splits.train
     keep_samples(rows, student, fit.teacher, fit.loss, fit.place, out / "samples")
-    _enter_in_ledger(summary, out)
     write_json(out / "summary.json", summary)
 
 
 def _whole(fit: Fit, weights: Mapping[str, Tensor]) -> nn.Module:
     """The student in one piece: itself, or built again where its own weights are spread over processes."""
-    if not fit.place.sharded:
+    if not (fit.place.sharded and fit.place.leads):
         return fit.student
     student = fit.spec.student().to(fit.place.device)
     load_weights(student, weights, fit.checkpoints)
@@ -114,17 +115,14 @@ def _config(fit: Fit, student: nn.Module, classes: tuple[str, ...] | None) -> di
     }
 
 
-def _enter_in_ledger(summary: Mapping[str, Any], out: Path) -> None:
-    """Write down that the test rows were scored, when and with which weights: a second line is a second look."""
-    student = summary["student"]
-    if "test" not in student:
-        return
+def _enter_in_ledger(fit: Fit, student: nn.Module, rows: int, out: Path) -> None:
+    """Write down that the test rows are scored, when and with which weights: a second line is a second look."""
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "split": "test",
-        "rows": student["test"]["rows"],
-        "student": student["fingerprint"],
-        "step": summary["kept"]["step"],
+        "rows": rows,
+        "student": fingerprint(student),
+        "step": fit.step if fit.best is None else fit.best.step,
     }
     with (out / "ledger.jsonl").open("a", encoding="utf-8") as ledger:
         ledger.write(json.dumps(entry) + "\n")

@@ -6,7 +6,9 @@ checkpoints, Ctrl-C) is called from here and lives in the files beside this one.
 """
 
 import copy
+import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -222,8 +224,7 @@ class Fit:
         moments, groups = optimizer_to_files(optimizer_state(self.student, self.optimizer, sharded=self.place.sharded))
         best, best_rest = _best_to_files(self.best)
         tensors = {**moments, **generators, **best, "meter": sums}
-        scheduler = None if self.scheduler is None else _plain_state(self.scheduler)
-        state = {"optimizer": groups, "random": generators_rest, "best": best_rest, "scheduler": scheduler}
+        state = {"optimizer": groups, "random": generators_rest, "best": best_rest}
         return replace(self._moment(None), tensors=tensors, state=state)
 
     def take_up(self, last: Checkpoint) -> None:
@@ -231,16 +232,24 @@ class Fit:
         assert last.tensors is not None and last.state is not None  # every checkpoint of kind "last" has them
         sharded = self.place.sharded
         load_weights(self.student, last.weights, self.checkpoints, sharded=sharded)
+        self._replay_schedule(last.step)
         moments = optimizer_from_files(last.tensors, last.state["optimizer"])
         load_optimizer_state(self.student, self.optimizer, moments, sharded=sharded)
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(last.state["scheduler"])
         randomness.restore(randomness.from_files(last.tensors, last.state["random"]))
         if self.place.leads:  # the sums are those of all processes
             self.meter.restore(tuple(self.loss.objective.terms), last.tensors["meter"])
         self.step, self.epoch, self.rate, self._saved_step = last.step, last.epoch, last.rate, last.step
         self.best = _best_from_files(last.tensors, last.state["best"])
         self.records.cut_back(last.step)
+
+    def _replay_schedule(self, steps: int) -> None:
+        """Bring a fresh schedule to where it was: it depends on the steps alone, and nothing of it need be stored."""
+        if self.scheduler is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the optimiser has not stepped yet
+            for _ in range(steps):
+                self.scheduler.step()
 
 
 def _best_to_files(best: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
@@ -281,7 +290,7 @@ class FiniteGuard:
         if self._waiting is None:
             return
         (value, ids, step), self._waiting = self._waiting, None
-        if not torch.isfinite(value.total):
+        if not math.isfinite(value.total.item()):
             raise NonFiniteLoss(_what_broke(value, ids, step))
 
 
@@ -297,12 +306,6 @@ def _what_broke(value: ObjectiveValue, ids: Tensor, step: int) -> str:
                 "Lower the learning rate, clip the gradient (clip_norm), or look at those rows."
             )
     return f"The sum of the terms became infinite at step {step}; training has stopped. Lower the terms' weights."
-
-
-def _plain_state(scheduler: LRScheduler) -> dict[str, Any]:
-    """A scheduler's state without what JSON cannot hold; functions come from the specification again."""
-    plain = (bool, int, float, str, list, type(None))
-    return {name: value for name, value in scheduler.state_dict().items() if isinstance(value, plain)}
 
 
 def _newest(found: Mapping[str, float]) -> str:

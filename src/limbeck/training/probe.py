@@ -29,7 +29,8 @@ class GradientProbe:
         training = student.training
         student.eval()
         try:
-            gradients = self._gradients(student, step)
+            with torch.backends.cudnn.flags(enabled=False):  # cuDNN takes no gradients of an RNN in eval mode
+                gradients = self._gradients(student, step)
         finally:
             student.train(training)
         norms = {name: float(gradient.norm()) for name, gradient in gradients.items()}

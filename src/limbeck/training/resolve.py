@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits, hold_out
-from limbeck.errors import DataError, SpecificationError
+from limbeck.errors import DataError, RunError, SpecificationError
 from limbeck.references import called
 from limbeck.specification import (
     Distillation,
@@ -29,6 +29,7 @@ from limbeck.training.progress import Watcher
 from limbeck.training.rebuild import load_student
 from limbeck.training.run import Run
 from limbeck.training.runner import run_all
+from limbeck.training.surroundings import rows_of
 from limbeck.types import Prepare, Teacher
 
 
@@ -55,6 +56,11 @@ def resolve_data(spec: Distillation) -> Splits:
         )
     if spec.validation is None:
         return replace(splits, validation=None)
+    if splits.validation is not None and not splits.validation.labelled and not spec.goal.needs_teacher:
+        raise DataError(
+            "The validation rows have no labels, and there is no teacher to agree with; give labelled ones, or "
+            "validation=None to keep the last checkpoint."
+        )
     if splits.validation is None:
         train, validation = hold_out(splits.train, spec.validation, spec.split_seed)
         return replace(splits, train=train, validation=validation)
@@ -112,6 +118,8 @@ class TeacherRoom:
             if not any(self.place.agreed(self.place.leads and run.finished)):
                 self.watcher.say(f"Training a teacher into {run.path}")
                 self.train(spec, run.path, resume=True, watcher=self.watcher)
+            else:
+                require_same_rows(spec, run)
         return run
 
     def train_members(self, ensemble: EnsembleOf) -> None:
@@ -132,6 +140,15 @@ class TeacherRoom:
     def _frozen(module: nn.Module, spec: Distillation, splits: Splits) -> Teacher:
         prepare = prepare_of(module, spec.teacher_prepare, plain_features)
         return FrozenTeacher(module, prepare=prepare, head=splits.train.head, classes=_own_classes(module))
+
+
+def require_same_rows(spec: Distillation, run: Run) -> None:
+    """Refuse a finished run whose data have changed since, though they are named as before. Raises: RunError."""
+    if rows_of(resolve_data(spec)) != run.spec["data"]:
+        raise RunError(
+            f"The run {run.path} was trained on other rows than its specification now leads to; delete it to train it "
+            "again, or put the data back."
+        )
 
 
 def _require_rebuildable(spec: Distillation) -> None:

@@ -33,14 +33,19 @@ def surroundings(
         "specification": to_json(spec),
         "head": splits.train.head,
         "classes": None if classes is None else list(classes),
-        "data": {
-            "train": _rows(splits.train),
-            "validation": _rows(splits.validation),
-            "test": _rows(splits.test),
-        },
+        "data": rows_of(splits),
         "teacher": None if teacher is None else {"fingerprint": teacher.fingerprint},
         "versions": versions(),
         "hardware": hardware(place),
+    }
+
+
+def rows_of(splits: Splits) -> dict[str, Json]:
+    """Number of rows and content fingerprint of each split, None for one that is not there."""
+    return {
+        "train": _rows(splits.train),
+        "validation": _rows(splits.validation),
+        "test": _rows(splits.test),
     }
 
 

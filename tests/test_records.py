@@ -1,0 +1,26 @@
+"""Figures in README are those of the records, and a record says how to get it again."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECORDS = sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
+def test_a_record_tells_its_command_commit_seeds_versions_and_machine(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert {"command", "commit", "seeds", "versions", "machine"} <= record.keys()
+    assert record["command"].startswith("python benchmarks/")
+    assert (ROOT / record["command"].split()[1]).is_file()
+
+
+def test_the_readme_holds_the_figures_of_the_records(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import readme
+
+    assert readme.block(ROOT / "results") in (ROOT / "README.md").read_text(encoding="utf-8")
+    sys.modules.pop("readme")
