@@ -25,7 +25,8 @@ def _teaching(results: Path) -> Iterator[str]:
     yield (
         f"**What the teaching was worth**, `limbeck demo` ([record](results/demo.json)): errors on "
         f"{demo['rows']['test']} test rows, mean ± sd over {demo['difference']['seeds']} seeds, each arm at the "
-        "learning rate that was best on the validation rows."
+        f"learning rate that was best on the validation rows. The networks of the ensemble were trained on "
+        f"{demo['rows']['teacher']:,} labelled rows, the student sees {demo['rows']['train']} of them."
     )
     yield from ("", "| | parameters | errors |", "| --- | ---: | ---: |")
     for row in (members, ensemble, alone, taught):
