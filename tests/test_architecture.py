@@ -19,7 +19,7 @@ SOURCES = sorted(path for package in ("limbeck", "limbeck_recipes") for path in 
 
 FLOORS = [
     ("types", "errors", "_checks", "_version"),
-    ("functional", "models", "schedules", "references", "files"),
+    ("functional", "knowledge", "models", "schedules", "references", "files", "keyed"),
     ("data", "teachers", "targets", "objective"),
     ("specification", "training"),
     ("methods",),

@@ -5,11 +5,12 @@ LimbeckError                    one clear sentence: what was wrong, where, what 
  x SpecificationError           a specification, a flag, a reference or a file cannot be understood
    - NotImportable              another process or a resume would need a name, and there is none (a lambda, a closure)
  x DataError                    a dataset, a column, a split or its labels are not what was asked for
- x MismatchError                teacher, student and data disagree: classes, their order, heads, features
+ x MismatchError                teacher, student, data and recorded targets disagree: classes, heads, rows, temperatures
  x ObjectiveError               a named term of the objective cannot be computed
    - NonFiniteLoss              a term became NaN or infinite: names the term, the step and the row ids
  x RunError                     a run's directory is occupied, incomplete or damaged
    - ResumeError                checkpoint and specification disagree
+ x StoreError                   a store of soft targets is damaged, incomplete, or of an unknown format
  x MissingExtra                 an optional dependency is absent: names the `pip install`
  x Interrupted                  Ctrl-C: the state is saved; says how to go on
 """
@@ -38,7 +39,7 @@ class DataError(LimbeckError):
 
 
 class MismatchError(LimbeckError):
-    """Teacher, student and data disagree."""
+    """Teacher, student, data and recorded targets disagree."""
 
 
 class ObjectiveError(LimbeckError):
@@ -55,6 +56,10 @@ class RunError(LimbeckError):
 
 class ResumeError(RunError):
     """A checkpoint and the specification that wants to resume from it disagree."""
+
+
+class StoreError(LimbeckError):
+    """A store of soft targets is damaged, incomplete, or of a format that this version does not know."""
 
 
 class MissingExtra(LimbeckError):

@@ -18,10 +18,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from limbeck._checks import check_positive
 from limbeck.data.splits import Splits
 from limbeck.errors import ArgumentError, NotImportable, SpecificationError
+from limbeck.knowledge import Mean
 from limbeck.models import fingerprint
 from limbeck.objective import Objective, Term
 from limbeck.references import code_hash, describe, load, reference_of, source_hash
-from limbeck.teachers.ensemble import Mean
 from limbeck.types import Prepare, Teacher, TransferSet
 
 Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]

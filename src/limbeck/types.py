@@ -132,6 +132,36 @@ class Dense:
         return torch.stack((self.logits, torch.zeros_like(self.logits)), dim=-1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TopK:
+    """The likeliest classes of a distribution at the T asked for, and the weight of all others together."""
+
+    ids: Tensor
+    """(B, K) int64: the classes that are told apart, distinct in each row, in [0, C)."""
+    log_probs: Tensor
+    """(B, K), their log-probabilities; with the tail they sum to 1 up to the precision of what was stored."""
+    tail_log_prob: Tensor
+    """(B,), the log of what the other C - K classes have together; -inf where there is nothing left."""
+    classes: int
+    """C."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """Classes drawn from a distribution at the T asked for: an unbiased, noisy picture of it."""
+
+    ids: Tensor
+    """(B, K) int64, in [0, C); a class that was drawn twice may come twice."""
+    weights: Tensor
+    """(B, K), not negative, summing to 1 in each row; the expected weight of a class is its probability."""
+    classes: int
+    """C."""
+
+
+Answer: TypeAlias = Dense | TopK | Sampled
+"""A distribution per row, whole or in part."""
+
+
 class Knowledge(Protocol):
     """What a model reveals on a batch."""
 
@@ -139,8 +169,11 @@ class Knowledge(Protocol):
     def features(self) -> Mapping[str, Tensor]:
         """Captured inner activations by the name of the submodule; empty unless asked for."""
 
-    def at(self, temperature: float) -> Dense:
-        """Answer at a temperature: a mixture's distribution depends on it *before* mixing, so it must be told."""
+    def at(self, temperature: float) -> Answer:
+        """Answer at a temperature: a mixture's distribution depends on it *before* mixing, so it must be told.
+
+        Raises: MismatchError where it was recorded at other temperatures only.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

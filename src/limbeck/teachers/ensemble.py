@@ -5,10 +5,9 @@ Shape legend, this file:  M members, B rows of a batch, C classes or labels.
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, Self, TypeAlias, final
+from typing import Self, final
 
 import torch
 from torch import Tensor, nn
@@ -16,42 +15,10 @@ from torch.func import functional_call, stack_module_state
 
 from limbeck._checks import check_weights
 from limbeck.errors import MismatchError
-from limbeck.functional.mixtures import arithmetic_mixture, geometric_mixture
+from limbeck.knowledge import MIXTURES, Mean, MixtureKnowledge
 from limbeck.models import architecture, arranger_of, logits_of
 from limbeck.teachers.frozen import FrozenTeacher
-from limbeck.types import Batch, Dense, Head, Knowledge, ModelInput, Teacher
-
-Mean: TypeAlias = Literal["arithmetic", "geometric"]
-"""Which mean of the members' distributions is the ensemble's (Hinton et al. 2015, section 1, name both)."""
-
-_MIXTURES = {"arithmetic": arithmetic_mixture, "geometric": geometric_mixture}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MixtureKnowledge:
-    """What an ensemble reveals: every member's logits, mixed at the temperature that is asked for."""
-
-    logits_MBC: Tensor
-    """Every member's logits."""
-    mean: Mean
-    """Which mean of the members' distributions."""
-    weights: tuple[float, ...]
-    """One weight a member, not negative; normalised when mixing."""
-    head: Head = "softmax"
-    """How the logits become probabilities."""
-    features: Mapping[str, Tensor] = field(default_factory=dict)
-    """Always empty: features belong to members, and members differ."""
-
-    def at(self, temperature: float) -> Dense:
-        """Mix at a temperature: softmax(logits / T) of what is returned is the mean of all softmax(z_m / T)."""
-        mixture = _MIXTURES[self.mean]
-        if self.head == "softmax":
-            return Dense(mixture(self.logits_MBC, temperature=temperature, weights=self.weights))
-        # A label is a distribution over {yes, no}: mix those, and take log-odds again.
-        yes_no = mixture(
-            Dense(self.logits_MBC, "sigmoid").as_categorical(), temperature=temperature, weights=self.weights
-        )
-        return Dense(yes_no[..., 0] - yes_no[..., 1], "sigmoid")
+from limbeck.types import Batch, Head, Knowledge, ModelInput, Teacher
 
 
 @final
@@ -77,8 +44,8 @@ class Ensemble:
         weights: Sequence[float] | None = None,
         stacked: bool = False,
     ) -> None:
-        if mean not in _MIXTURES:
-            raise MismatchError(f"Ensemble: mean must be one of {', '.join(_MIXTURES)}. Got {mean!r}.")
+        if mean not in MIXTURES:
+            raise MismatchError(f"Ensemble: mean must be one of {', '.join(MIXTURES)}. Got {mean!r}.")
         self.members = tuple(members)
         self.head, self.classes = _common_answers(self.members)
         self.mean: Mean = mean
