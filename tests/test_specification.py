@@ -96,6 +96,7 @@ CHANGES = {
     "student": tiny.dropout_student,
     "objective": 0.6 * SoftTargets(temperature=4.0) + 0.3 * HardLabels(),
     "teacher": tiny.double_teacher,
+    "targets": "store-of-targets",
     "optimizer": partial(torch.optim.Adam, lr=2e-2),
     "schedule": cosine,
     "prepare": doubled,

@@ -1,16 +1,18 @@
-"""Floor 1. What more than one network reveals: a mixture, told at which temperature to mix.
+"""Floor 1. Knowledge beyond one network's logits: mixtures, and what can be shown of partial answers.
 
 Shape legend, this file:  M members, B rows of a batch, C classes or labels.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from limbeck.errors import MismatchError
 from limbeck.functional.mixtures import arithmetic_mixture, geometric_mixture
-from limbeck.types import Dense, Head, Knowledge, LogitKnowledge
+from limbeck.types import Answer, Dense, Head, Knowledge, LogitKnowledge, Sampled
 
 Mean: TypeAlias = Literal["arithmetic", "geometric"]
 """Which mean of the members' distributions is the ensemble's (Hinton et al. 2015, section 1, name both)."""
@@ -51,3 +53,30 @@ def is_tempered(knowledge: Knowledge) -> bool:
     if isinstance(knowledge, MixtureKnowledge):
         return knowledge.mean == "geometric"
     return isinstance(knowledge, LogitKnowledge)
+
+
+def shown_logits(knowledge: Knowledge, temperature: float = 1.0) -> Tensor | None:
+    """Logits (B, C) by which a teacher is scored or shown at a temperature: softmax(logits / T) is what it says.
+
+    Of a top-k answer the tail is spread evenly over the classes that are not told apart: a guess that is good enough
+    to look at, and changes no first choice. None where nothing can be shown: samples, or a temperature that was not
+    recorded.
+    """
+    try:
+        answer = knowledge.at(temperature)
+    except MismatchError:
+        return None
+    if isinstance(answer, Dense):
+        return answer.logits
+    if isinstance(answer, Sampled):
+        return None
+    others = max(answer.classes - answer.ids.shape[-1], 1)
+    spread = (
+        (answer.tail_log_prob.float() - math.log(others)).unsqueeze(-1).expand(*answer.ids.shape[:-1], answer.classes)
+    )
+    return temperature * spread.scatter(-1, answer.ids, answer.log_probs.float())
+
+
+def width_of(answer: Answer) -> int:
+    """The number of classes that an answer is about."""
+    return answer.logits.shape[-1] if isinstance(answer, Dense) else answer.classes

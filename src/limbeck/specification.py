@@ -45,7 +45,7 @@ DataSource: TypeAlias = Data | Callable[[], Data]
 TeacherSource: TypeAlias = (
     "nn.Module | Teacher | Distillation | EnsembleOf | Path | str | Callable[[], nn.Module | Teacher]"
 )
-"""Whatever may be called a teacher; a path or a string is a finished run's folder."""
+"""Whatever may be called a teacher; a path or a string is the folder of a finished run or of recorded targets."""
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "auto"]
 """The arithmetic of forward passes."""
@@ -90,6 +90,9 @@ class Distillation:
     teacher: "TeacherSource | None" = None
     """A module or its factory, a `Teacher`, a finished run's folder, an `EnsembleOf`, or a `Distillation` of its own,
     which is trained once into a folder keyed by its hash; None for training on labels alone."""
+    targets: Path | str | None = None
+    """Recorded or imported soft targets, a store's folder or address, or a file of predictions: they stand in for the
+    teacher, which is then not run; where one is named too, the targets must be its own."""
     optimizer: OptimizerFactory = partial(torch.optim.Adam, lr=1e-3)
     """From the student's parameters to an optimiser."""
     schedule: ScheduleFactory | None = None
@@ -150,8 +153,10 @@ class Distillation:
             raise ArgumentError(f"Distillation: precision must be float32, bfloat16 or auto. Got {self.precision!r}.")
         if not self.goal.asks_something:
             raise ArgumentError("Distillation: at least one term of the objective must have a weight above zero.")
-        if self.goal.needs_teacher and self.teacher is None:
-            raise SpecificationError("Distillation: the objective has soft terms, which need a teacher; give one.")
+        if self.goal.needs_teacher and self.teacher is None and self.targets is None:
+            raise SpecificationError(
+                "Distillation: the objective has soft terms, which need a teacher; give one, or recorded targets."
+            )
 
     @property
     def goal(self) -> Objective:

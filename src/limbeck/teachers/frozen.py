@@ -61,6 +61,10 @@ class FrozenTeacher:
             answer = knowledge_of(self._call, inputs, self.head)
         return LogitKnowledge(answer.logits, self.head, dict(features))
 
+    def with_features(self, names: Sequence[str]) -> "FrozenTeacher":
+        """Return the same teacher, whose knowledge brings the outputs of these submodules along."""
+        return FrozenTeacher(self.module, prepare=self.prepare, head=self.head, classes=self.classes, features=names)
+
     def to(self, device: torch.device) -> Self:
         """Move the module to a device; returns itself."""
         self.module.to(device)

@@ -1,7 +1,7 @@
 """`distill(spec, out) -> Run`: from a specification to a directory that a person can look at."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits
 from limbeck.errors import LimbeckError, MismatchError, ResumeError, SpecificationError
 from limbeck.files import sweep, write_json
+from limbeck.knowledge import shown_logits, width_of
 from limbeck.models import caller_of, knowledge_of
 from limbeck.objective import Loss
 from limbeck.references import called, what_was_raised
@@ -31,12 +32,13 @@ from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded, sow
+from limbeck.training.recorded import by_split, is_recorded
 from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, require_same_rows, resolve_data
 from limbeck.training.run import Run, claim
 from limbeck.training.surroundings import surroundings
 from limbeck.training.tracking import require_trackers, tracker
-from limbeck.types import Batch, Teacher
+from limbeck.types import Batch, Knowledge, LogitKnowledge, Teacher
 
 
 def distill(
@@ -99,10 +101,7 @@ def train_teacher(spec: Distillation, folder: Path, *, watcher: Watcher, paralle
 
     `distill` does the same by itself; a campaign of many runs does it once, before they all ask for the same teacher.
     """
-    place = find_place("cpu", "float32")
-    room = TeacherRoom(
-        folder=folder, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
-    )
+    room = _room(folder, find_place("cpu", "float32"), watcher, parallel)
     if isinstance(spec.teacher, EnsembleOf):
         room.train_members(spec.teacher)
     elif isinstance(spec.teacher, Distillation):
@@ -112,14 +111,19 @@ def train_teacher(spec: Distillation, folder: Path, *, watcher: Watcher, paralle
 def train_apart(encoded: Json, folder: str) -> str:
     """Train an encoded specification into `folder/HASH` on the CPU, silently: one task of the runner."""
     spec = replace(from_json(encoded), device="cpu")
-    room = TeacherRoom(
-        folder=Path(folder),
-        train=distill,
-        train_apart=train_apart,
-        place=find_place("cpu", spec.precision),
-        watcher=Silent(),
-    )
+    room = _room(Path(folder), find_place("cpu", spec.precision), Silent(), None)
     return str(room.trained(spec).path)
+
+
+def room_beside(out: Path, place: Place, watcher: Watcher, parallel: int | None) -> TeacherRoom:
+    """Return the room of teachers beside a run's or a recording's folder."""
+    return _room(_teachers_beside(out), place, watcher, parallel)
+
+
+def _room(folder: Path, place: Place, watcher: Watcher, parallel: int | None) -> TeacherRoom:
+    return TeacherRoom(
+        folder=folder, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,27 +132,34 @@ class Materials:
 
     splits: Splits
     student: nn.Module
-    teacher: Teacher | None
+    teachers: Mapping[str, Teacher]
+    """Who answers for the rows of train, validation and test; recorded targets may lack the last two."""
     loss: Loss
     classes: tuple[str, ...] | None
 
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who answers for the training rows."""
+        return self.teachers.get("train")
 
-def gather(spec: Distillation, teachers: Path, place: Place, watcher: Watcher, parallel: int | None) -> Materials:
+
+def gather(
+    spec: Distillation, teachers_folder: Path, place: Place, watcher: Watcher, parallel: int | None
+) -> Materials:
     """Load data, teacher and student, and check that they fit. Raises: MismatchError and the errors of loading."""
     require_trackers(spec.track)
     splits = resolve_data(spec)
-    room = TeacherRoom(
-        folder=teachers, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
-    )
-    teacher = None
-    if spec.goal.needs_teacher and spec.teacher is not None:
-        teacher = room.resolve(spec.teacher, spec, splits).to(place.device)
+    room = _room(teachers_folder, place, watcher, parallel)
+    teachers: dict[str, Teacher] = {}
+    if spec.goal.needs_teacher:
+        teacher = room.teacher_of(spec, splits)
+        teachers = {name: own.to(place.device) for name, own in by_split(teacher, splits, spec, watcher).items()}
     sow(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
     student = _built(spec).to(place.device)
     prepare = prepare_of(student, spec.prepare, plain_features)
     loss = Loss(spec.goal, prepare, splits.train.head)
-    classes = _check_fit(splits, student, teacher, loss, place)
-    return Materials(splits=splits, student=student, teacher=teacher, loss=loss, classes=classes)
+    classes = _check_fit(splits, student, teachers.get("train"), loss, place)
+    return Materials(splits=splits, student=student, teachers=teachers, loss=loss, classes=classes)
 
 
 def _built(spec: Distillation) -> nn.Module:
@@ -178,11 +189,13 @@ def _check_fit(
     if teacher is not None:
         _check_teacher(splits, teacher)
         with _asking("teacher", batch):
-            answers = teacher(batch).at(1.0).logits
-        counts["the teacher"] = _count(answers, batch, "teacher")
+            knowledge = teacher(batch)
+            counts["the teacher"] = _width(knowledge, batch)
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{who} {count}" for who, count in counts.items())
         raise MismatchError(f"Teacher, student and data must have the same classes. Numbers of classes: {got}.")
+    if teacher is not None and is_recorded(teacher):
+        loss.objective(LogitKnowledge(logits, loss.head), knowledge, batch.labels, 0)  # may it be asked this at all?
     return named or (None if teacher is None else teacher.classes)
 
 
@@ -198,6 +211,14 @@ def _asking(who: str, batch: Batch) -> Iterator[None]:
             f"The {who} cannot be called on what its `prepare` made of {len(batch)} rows of the data: it raised "
             f"{what_was_raised(error)}."
         ) from error
+
+
+def _width(knowledge: Knowledge, batch: Batch) -> int:
+    """The number of classes that a teacher's answers are about, at T = 1 or at any other that it answers."""
+    shown = shown_logits(knowledge)
+    if shown is not None:
+        return _count(shown, batch, "teacher")
+    return width_of(knowledge.at(next(iter(getattr(knowledge, "temperatures", None) or (1.0,)))))
 
 
 def _count(logits: Tensor, batch: Batch, who: str) -> int:
@@ -231,7 +252,9 @@ def prepare_fit(
     spec: Distillation, materials: Materials, out: Path, place: Place, watcher: Watcher, stop: StopRequest
 ) -> Fit:
     """Put together everything that the loop holds; nothing is written yet."""
-    prepares = (materials.loss.prepare, *(() if materials.teacher is None else materials.teacher.prepares))
+    teacher = materials.teacher
+    prepares = (materials.loss.prepare, *(() if teacher is None else teacher.prepares))
+    taught = materials.teachers.get("validation")
 
     def loader(rows: Any) -> Loader:
         return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers)
@@ -253,10 +276,10 @@ def prepare_fit(
         optimizer=optimizer,
         scheduler=scheduler,
         loss=materials.loss,
-        teacher=materials.teacher,
+        teachers=materials.teachers,
         train=train,
         validation=validation,
-        taught_validation=_taught(materials.teacher, validation, place),
+        taught_validation=_taught(taught, validation, place),
         probe=_probe(spec, train, materials, place),
         records=Records(out / "metrics.jsonl" if place.leads else None),
         watcher=watcher,
@@ -276,7 +299,15 @@ def _check_steps_alone(what: str, made: Any) -> None:
 
 
 def _taught(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predictions | None:
-    return None if teacher is None or rows is None else predict_teacher(teacher, rows.sequential(), place)
+    if rows is None:
+        return None
+    answers = None if teacher is None else predict_teacher(teacher, rows.sequential(), place)
+    if answers is None and not rows.rows.labelled:
+        raise MismatchError(
+            "The validation rows have no labels, and the teacher has no answers to them at T = 1, so nothing can be "
+            "compared there; record them too, or use validation=None to keep the last checkpoint."
+        )
+    return answers
 
 
 def _probe(spec: Distillation, train: Loader, materials: Materials, place: Place) -> GradientProbe | None:

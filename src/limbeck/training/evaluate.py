@@ -15,9 +15,10 @@ from limbeck.files import read_tensors, write_tensors
 from limbeck.functional.divergences import forward_kl
 from limbeck.functional.labels import binary_cross_entropy
 from limbeck.functional.quality import accuracy, agreement, brier, expected_calibration_error, nll
+from limbeck.knowledge import shown_logits
 from limbeck.models import CallModel, knowledge_of
 from limbeck.training.place import Place
-from limbeck.types import Batch, Dense, Head, Prepare, Teacher
+from limbeck.types import Batch, Dense, Head, Knowledge, Prepare, Teacher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,9 +57,23 @@ def predict_student(
         module.train(training)
 
 
-def predict_teacher(teacher: Teacher, batches: Iterable[Batch], place: Place) -> Predictions:
-    """Answer all batches with a teacher, at temperature 1."""
-    return _collect(batches, place, lambda batch: teacher(batch).at(1.0).logits)
+def predict_teacher(teacher: Teacher, batches: Iterable[Batch], place: Place) -> Predictions | None:
+    """Answer all batches with a teacher, at temperature 1; None where a recorded one cannot (`shown_logits`)."""
+    try:
+        return _collect(batches, place, lambda batch: _shown(teacher(batch)))
+    except _NotShown:
+        return None
+
+
+class _NotShown(Exception):
+    """A recorded teacher holds nothing to score at temperature 1."""
+
+
+def _shown(knowledge: Knowledge) -> Tensor:
+    logits = shown_logits(knowledge)
+    if logits is None:
+        raise _NotShown
+    return logits
 
 
 def _collect(batches: Iterable[Batch], place: Place, answer: Callable[[Batch], Tensor]) -> Predictions:

@@ -19,7 +19,7 @@ from limbeck.training.evaluate import Predictions, predict_student, predict_teac
 from limbeck.training.loop import Fit
 from limbeck.training.samples import keep_samples
 from limbeck.training.state import load_weights, weights_of
-from limbeck.types import Teacher, TransferSet
+from limbeck.types import TransferSet
 
 MOST_TRAINING_ROWS = 100_000
 """Training rows whose answers are kept; of more, a seeded sample."""
@@ -35,7 +35,7 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
         _enter_in_ledger(fit, student, len(splits.test), out)  # before the look, so that no look goes unrecorded
     found: dict[str, dict[str, float]] = {}
     teacher_found: dict[str, dict[str, float]] = {}
-    for name, rows in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
+    for name, rows in _parts(splits):
         if rows is None:
             continue
         ours, theirs = _answers(fit, name, rows)
@@ -50,9 +50,13 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
     summary = _summary(fit, student, found, teacher_found)
     write_json(out / "student" / "config.json", _config(fit, student, classes))
     write_text(out / "student" / "README.md", model_card(out.name, summary, classes))
-    rows = splits.test or splits.validation or splits.train
-    keep_samples(rows, student, fit.teacher, fit.loss, fit.place, out / "samples")
+    name, rows = next((name, rows) for name, rows in reversed(_parts(splits)) if rows is not None)
+    keep_samples(rows, student, fit.teachers.get(name), fit.loss, fit.place, out / "samples")
     write_json(out / "summary.json", summary)
+
+
+def _parts(splits: Splits) -> list[tuple[str, TransferSet | None]]:
+    return [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
 
 
 def _whole(fit: Fit, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -69,14 +73,14 @@ def _answers(fit: Fit, name: str, rows: TransferSet) -> tuple[Predictions, Predi
     if name == "train" and len(rows) > MOST_TRAINING_ROWS:
         generator = torch.Generator().manual_seed(mixed_seed(fit.spec.split_seed, "predictions"))
         positions = torch.randperm(len(rows), generator=generator)[:MOST_TRAINING_ROWS].sort().values
-    prepares = (fit.loss.prepare, *(() if fit.teacher is None else fit.teacher.prepares))
+    teacher = fit.teachers.get(name)
+    prepares = (fit.loss.prepare, *(() if teacher is None else teacher.prepares))
     loader = Loader(rows, prepares, batch_size=max(fit.spec.batch_size, 512), workers=fit.spec.workers)
     ours = predict_student(
         fit.call, fit.wrapped, fit.loss.prepare, fit.loss.head, loader.sequential(positions), fit.place
     )
     if name == "validation" and fit.taught_validation is not None:
         return ours, fit.taught_validation
-    teacher: Teacher | None = fit.teacher
     theirs = None if teacher is None else predict_teacher(teacher, loader.sequential(positions), fit.place)
     return ours, theirs
 

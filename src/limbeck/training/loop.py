@@ -52,7 +52,8 @@ class Fit:
     optimizer: Optimizer
     scheduler: LRScheduler | None
     loss: Loss
-    teacher: Teacher | None
+    teachers: Mapping[str, Teacher]
+    """Who answers for the rows of train, validation and test; recorded targets may lack some of them."""
     train: Loader
     validation: Loader | None
     taught_validation: Predictions | None
@@ -72,6 +73,8 @@ class Fit:
     best: Checkpoint | None = None
     """The best moment on the validation rows so far."""
     meter: Meter = field(default_factory=Meter)
+    teacher: Teacher | None = field(init=False)
+    """Who answers the training rows."""
     call: CallModel = field(init=False)
     guard: "FiniteGuard" = field(init=False)
     _saved_at: float = field(default_factory=time.monotonic)
@@ -80,6 +83,7 @@ class Fit:
 
     def __post_init__(self) -> None:
         self.call = caller_of(self.wrapped, inside=self.student)
+        self.teacher = self.teachers.get("train")
         self.guard = FiniteGuard(self.place.device)
         self.rate = self._first_rate()
 

@@ -27,6 +27,7 @@ from limbeck.teachers.frozen import FrozenTeacher, prepare_of
 from limbeck.training.place import Place
 from limbeck.training.progress import Watcher
 from limbeck.training.rebuild import load_student
+from limbeck.training.recorded import is_store, recorded_teacher
 from limbeck.training.run import Run
 from limbeck.training.runner import run_all
 from limbeck.training.surroundings import rows_of
@@ -38,16 +39,7 @@ def resolve_data(spec: Distillation) -> Splits:
 
     Raises: DataError for an empty set, or labels that a hard term needs and the rows lack.
     """
-    source = spec.data
-    found: Any = called("The data's factory", source) if callable(source) else source
-    splits = found if isinstance(found, Splits) else Splits(train=found)
-    if not hasattr(splits.train, "rows"):
-        raise SpecificationError(
-            f"`data` must be a transfer set, Splits or a factory of either; it gave an object of type "
-            f"{type(splits.train).__name__}."
-        )
-    if not len(splits.train):
-        raise DataError("The training split has no rows.")
+    splits = load_splits(spec)
     if spec.goal.needs_labels and not splits.train.labelled:
         hard = ", ".join(name for name, (_, term) in spec.goal.terms.items() if term.needs_labels)
         raise DataError(
@@ -64,6 +56,21 @@ def resolve_data(spec: Distillation) -> Splits:
     if splits.validation is None:
         train, validation = hold_out(splits.train, spec.validation, spec.split_seed)
         return replace(splits, train=train, validation=validation)
+    return splits
+
+
+def load_splits(spec: Distillation) -> Splits:
+    """Load the data as they are, nothing held out. Raises: SpecificationError, or DataError where there are no rows."""
+    source = spec.data
+    found: Any = called("The data's factory", source) if callable(source) else source
+    splits = found if isinstance(found, Splits) else Splits(train=found)
+    if not hasattr(splits.train, "rows"):
+        raise SpecificationError(
+            f"`data` must be a transfer set, Splits or a factory of either; it gave an object of type "
+            f"{type(splits.train).__name__}."
+        )
+    if not len(splits.train):
+        raise DataError("The training split has no rows.")
     return splits
 
 
@@ -88,6 +95,12 @@ class TeacherRoom:
     parallel: int | None = None
     """How many members of an ensemble are trained at once, at most; None for one per core."""
 
+    def teacher_of(self, spec: Distillation, splits: Splits) -> Teacher | None:
+        """Return the teacher of a specification: its recorded targets where it names some, else its live teacher."""
+        if spec.targets is not None:
+            return recorded_teacher(spec, splits)
+        return None if spec.teacher is None else self.resolve(spec.teacher, spec, splits)
+
     def resolve(self, source: TeacherSource, spec: Distillation, splits: Splits) -> Teacher:
         """Turn what a specification calls its teacher into one that answers. Raises: SpecificationError otherwise."""
         if isinstance(source, EnsembleOf):
@@ -97,6 +110,8 @@ class TeacherRoom:
         if isinstance(source, Distillation):
             return teacher_of(self.trained(source))
         if isinstance(source, str | Path):
+            if is_store(source):
+                return recorded_teacher(replace(spec, teacher=None, targets=source), splits)
             return teacher_of(Run.open(source))
         if isinstance(source, nn.Module):
             return self._frozen(source, spec, splits)

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from limbeck.data.loader import Loader
 from limbeck.files import write_json, write_tensors
+from limbeck.knowledge import shown_logits
 from limbeck.models import caller_of, knowledge_of
 from limbeck.objective import Loss
 from limbeck.training.place import Place
-from limbeck.types import Knowledge, Teacher, TransferSet
+from limbeck.types import Head, Knowledge, Teacher, TransferSet
 
 ROWS = 16
 """How many rows are kept."""
@@ -39,7 +40,7 @@ def keep_samples(
 def _answers(
     rows: TransferSet, positions: Tensor, student: nn.Module, teacher: Teacher | None, loss: Loss, place: Place
 ) -> dict[str, Tensor]:
-    """`student@T` and `teacher@T`: probabilities (rows, classes), asked of the models at each temperature."""
+    """`student@T` and `teacher@T`: probabilities (rows, classes) at each temperature that the models answer."""
     prepares = (loss.prepare, *(() if teacher is None else teacher.prepares))
     batch = next(Loader(rows, prepares, batch_size=len(positions)).sequential(positions)).to(place.device)
     student.eval()
@@ -47,16 +48,15 @@ def _answers(
     if teacher is not None:
         models["teacher"] = teacher(batch)
     return {
-        f"{who}@{temperature:g}": _probabilities(knowledge, temperature)
+        f"{who}@{temperature:g}": _probabilities(logits / temperature, loss.head)
         for who, knowledge in models.items()
         for temperature in TEMPERATURES
+        if (logits := shown_logits(knowledge, temperature)) is not None
     }
 
 
-def _probabilities(knowledge: Knowledge, temperature: float) -> Tensor:
-    answer = knowledge.at(temperature)
-    tempered = answer.logits / temperature
-    return tempered.softmax(-1) if answer.head == "softmax" else tempered.sigmoid()
+def _probabilities(tempered: Tensor, head: Head) -> Tensor:
+    return tempered.softmax(-1) if head == "softmax" else tempered.sigmoid()
 
 
 def _is_text(value: Any) -> bool:

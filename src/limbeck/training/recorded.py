@@ -1,0 +1,173 @@
+"""A recorded teacher meets the run's rows: which of them it has answers for, and whether they are the same rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+
+from limbeck.data.splits import Splits
+from limbeck.errors import MismatchError
+from limbeck.specification import Distillation, Json, identity, to_json
+from limbeck.teachers.ensemble import Ensemble
+from limbeck.training.progress import Watcher
+from limbeck.types import Teacher, TransferSet
+
+try:  # TEMPORARY
+    from limbeck.data.content import row_fingerprints
+    from limbeck.targets.open import open_targets
+    from limbeck.targets.store import Targets
+    from limbeck.targets.teacher import RecordedTeacher
+except ImportError:
+
+    class RecordedTeacher:
+        pass
+
+    Targets = object
+
+
+def is_store(source):  # TEMPORARY
+    from pathlib import Path
+
+    return (Path(source) / "manifest.json").is_file()
+
+
+def teacher_identity(spec: Distillation) -> str:
+    """SHA-256 of what a specification calls its teacher: known without building it, let alone training it."""
+    asked = identity(to_json([spec.teacher, spec.teacher_prepare]))
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def transform_of(spec: Distillation) -> Json:
+    """Describe how the rows of each view were made; None where there are only the raw ones."""
+    if spec.augment is None:
+        return None
+    return {"augment": identity(to_json(spec.augment)), "seed": spec.view_seed}
+
+
+def recorded_teacher(spec: Distillation, splits: Splits) -> RecordedTeacher:
+    """Open the targets that a specification names, and compare them with the teacher and views that it names too.
+
+    Raises: MismatchError for targets of another teacher or of other views; StoreError where they cannot be read.
+    """
+    assert spec.targets is not None  # the caller has looked
+    targets = open_targets(spec.targets, classes=splits.train.classes)
+    if spec.teacher is not None:
+        _require_same_teacher(targets, spec)
+    _require_same_views(targets, spec)
+    return RecordedTeacher(targets)
+
+
+def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
+    recorded, asked = targets.manifest.teacher.get("specification"), teacher_identity(spec)
+    if recorded is not None and recorded != asked:
+        raise MismatchError(
+            f"The targets {spec.targets} were recorded from the teacher {recorded[:12]}, and the specification names "
+            f"the teacher {asked[:12]}; record them again with `limbeck record`, or name the teacher that they are of."
+        )
+
+
+def _require_same_views(targets: Targets, spec: Distillation) -> None:
+    asked, recorded = transform_of(spec), targets.manifest.transform
+    if asked is not None and asked != recorded:
+        raise MismatchError(
+            f"The targets {spec.targets} were recorded on rows that were changed by {_in_words(recorded)}, and the "
+            f"specification changes them by {_in_words(asked)}; record them again, or ask for the views that they hold."
+        )
+
+
+def _in_words(transform: Json) -> str:
+    return "nothing" if transform is None else json.dumps(transform, sort_keys=True)
+
+
+def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watcher: Watcher) -> dict[str, Teacher]:
+    """Return who answers for the rows of train, validation and test.
+
+    A live teacher answers for all. A recorded one must hold every training row, in every view, with the content that
+    was recorded; of the others it may lack some, and then it is not scored there.
+
+    Raises: MismatchError for training rows that are missing, or are not those that were recorded.
+    """
+    if teacher is None:
+        return {}
+    named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    there = {name: rows for name, rows in named.items() if rows is not None}
+    if not is_recorded(teacher):
+        return dict.fromkeys(there, teacher)
+    parts = {name: _Split(rows) for name, rows in there.items()}
+    found = {"train": _bound(teacher, parts["train"], "train", views_of(teacher, spec) or 1)}
+    for name in [name for name in there if name != "train"]:
+        held = _held(teacher, parts, name)
+        if held is None:
+            watcher.say(f"The targets hold no answers to the {name} rows, so the teacher is not scored there.")
+        else:
+            found[name] = held
+    return found
+
+
+def is_recorded(teacher: Teacher) -> bool:
+    """Whether a teacher, or a member of an ensemble, answers from a store."""
+    if isinstance(teacher, Ensemble):
+        return any(is_recorded(member) for member in teacher.members)
+    return isinstance(teacher, RecordedTeacher)
+
+
+def views_of(teacher: Teacher | None, spec: Distillation) -> int | None:
+    """How many views the student cycles through: as many as asked for, else as many as were recorded."""
+    if spec.views is not None or spec.augment is None or teacher is None:
+        return spec.views
+    if isinstance(teacher, Ensemble):
+        counts = [count for member in teacher.members if (count := views_of(member, spec)) is not None]
+        return min(counts, default=None)
+    return teacher.views if isinstance(teacher, RecordedTeacher) else None
+
+
+@final
+class _Split:
+    """The rows of a split and, once somebody asks, the hash of each one's content."""
+
+    def __init__(self, rows: TransferSet) -> None:
+        self.rows = rows
+
+    @cached_property
+    def contents(self) -> Tensor:
+        """(N,) int64."""
+        return row_fingerprints(self.rows)
+
+
+def _bound(teacher: Teacher, split: _Split, part: str, views: int) -> Teacher:
+    """Return the teacher that answers these rows from a part of its store. Raises: MismatchError."""
+    if isinstance(teacher, Ensemble):
+        members = [_bound(member, split, part, views) for member in teacher.members]
+        return Ensemble(members, mean=teacher.mean, weights=teacher.weights)
+    if not isinstance(teacher, RecordedTeacher):
+        return teacher
+    own = teacher.of(part)
+    own.require(split.rows.ids, split.contents if own.knows_contents else None, views)
+    return own
+
+
+def _held(teacher: Teacher, splits: Mapping[str, _Split], name: str) -> Teacher | None:
+    """Return who answers the rows of a split that is not trained on; None where the store lacks some of them.
+
+    Held-out rows have the ids of the training data, and stand in its part; rows of a file of their own have ids that
+    mean something else there, and only their content can tell.
+    """
+    apart = not torch.isin(splits[name].rows.ids, splits["train"].rows.ids).any()
+    for part in (name, "train"):
+        if part == "train" and not (apart or knows_contents(teacher)):
+            continue
+        with suppress(MismatchError):
+            return _bound(teacher, splits[name], part, 1)
+    return None
+
+
+def knows_contents(teacher: Teacher) -> bool:
+    """Whether what was recorded can be compared with the rows themselves, not only with their ids."""
+    if isinstance(teacher, Ensemble):
+        return all(knows_contents(member) for member in teacher.members)
+    return not isinstance(teacher, RecordedTeacher) or teacher.of("train").knows_contents
