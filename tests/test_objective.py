@@ -8,12 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from limbeck.errors import ArgumentError, LimbeckError, ObjectiveError
-from limbeck.functional import forward_kl, jensen_shannon, total_variation
+from limbeck.functional import coarsened, forward_kl, jensen_shannon, soft_cross_entropy, total_variation
 from limbeck.objective import HardLabels, LogitMatching, Loss, Objective, SoftTargets, Term, Weighted
 from limbeck.schedules import Cosine, Linear
-from limbeck.types import Batch, LogitKnowledge
+from limbeck.types import Batch, LogitKnowledge, Sampled, TopK
 from plain import hard_loss_of_labels, soft_loss, soft_loss_of_labels
-from tolerances import assert_close
+from tolerances import SLACK, assert_close
 
 ROWS, CLASSES = 7, 5
 
@@ -24,6 +24,25 @@ def logits(seed):
 
 def pair(head="softmax"):
     return LogitKnowledge(logits(0), head), LogitKnowledge(logits(1), head)
+
+
+class Recorded:
+    """A teacher's knowledge of which only one answer is known."""
+
+    def __init__(self, answer):
+        self._answer, self.features = answer, {}
+
+    def at(self, temperature):
+        return self._answer
+
+
+def top_two(temperature, classes=CLASSES):
+    log_probs, ids = (logits(1) / temperature).log_softmax(-1).topk(2)
+    return TopK(ids, log_probs, torch.log1p(-log_probs.exp().sum(-1)), classes)
+
+
+def every_class_as_a_sample(temperature, classes=CLASSES):
+    return Sampled(torch.arange(CLASSES).expand(ROWS, -1), (logits(1) / temperature).softmax(-1), classes)
 
 
 LABELS = torch.tensor([0, 4, 2, 2, 1, 3, 0])
@@ -199,6 +218,25 @@ def test_any_divergence_of_the_core_may_teach_always_times_t_squared(divergence)
     assert_close(value, 9 * divergence(student.logits, teacher.logits, temperature=3.0))
 
 
+@pytest.mark.parametrize("divergence", [forward_kl, total_variation, partial(jensen_shannon, beta=0.2)])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_top_k_targets_teach_through_coarse_distributions_times_t_squared(divergence, temperature):
+    student, answer = pair()[0], top_two(temperature)
+    value = SoftTargets(temperature=temperature, divergence=divergence)(student, Recorded(answer), None, 0)
+    coarse = coarsened(student.logits, answer.ids, answer.log_probs, answer.tail_log_prob, temperature=temperature)
+    assert_close(value, temperature**2 * divergence(*coarse, temperature=temperature))
+    full = SoftTargets(temperature=temperature, divergence=divergence)(*pair(), None, 0)
+    assert (value <= full + SLACK).all() and value.sum() < full.sum()
+
+
+@pytest.mark.parametrize("divergence", [soft_cross_entropy, partial(partial(soft_cross_entropy))])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_sampled_targets_teach_through_cross_entropy_times_t_squared(divergence, temperature):
+    soft = SoftTargets(temperature=temperature, divergence=divergence)
+    value = soft(pair()[0], Recorded(every_class_as_a_sample(temperature)), None, 0)
+    assert_close(value, soft(*pair(), None, 0))
+
+
 def test_the_log_of_a_value_cannot_be_learnt_from():
     student = LogitKnowledge(logits(0).requires_grad_())
     value = (0.0 * SoftTargets() + HardLabels())(student, pair()[1], LABELS, 0)
@@ -266,6 +304,38 @@ def test_a_term_that_cannot_be_computed_is_named(term, labels, with_teacher, sen
     student, teacher = pair()
     with pytest.raises(ObjectiveError, match=sentence) as caught:
         Objective(term.as_parts())(student, teacher if with_teacher else None, labels, 0)
+    assert "\n" not in str(caught.value)
+
+
+SAMPLED, TOP_TWO = every_class_as_a_sample(1.0), top_two(1.0)
+
+
+@pytest.mark.parametrize(
+    ("term", "answer", "head", "sentence"),
+    [
+        (
+            SoftTargets(),
+            SAMPLED,
+            "softmax",
+            "soft_cross_entropy alone, not of forward_kl; give divergence=soft_cross_e",
+        ),
+        (SoftTargets(divergence=partial(jensen_shannon, beta=0.3)), SAMPLED, "softmax", "not of jensen_shannon; give"),
+        (SoftTargets(), TOP_TWO, "sigmoid", "are top-k targets of a softmax head, and the student has a sigmoid head"),
+        (SoftTargets(), SAMPLED, "sigmoid", "are sampled targets of a softmax head, and the student has a sigmoid"),
+        (SoftTargets(), top_two(1.0, 9), "softmax", r"top-k targets are of 9 classes, and the student has 5; give"),
+        (
+            SoftTargets(divergence=soft_cross_entropy),
+            every_class_as_a_sample(1.0, 4),
+            "softmax",
+            "sampled targets are of 4 classes, and the student has 5; give",
+        ),
+        (LogitMatching(), TOP_TWO, "softmax", "answers are top-k targets, and logits are matched class by class; re"),
+        (LogitMatching(), SAMPLED, "softmax", "answers are sampled targets, and logits are matched class by class"),
+    ],
+)
+def test_partial_answers_that_cannot_teach_are_refused_by_name(term, answer, head, sentence):
+    with pytest.raises(ObjectiveError, match=f"^Term '{term.name}' cannot be computed: .*{sentence}") as caught:
+        Objective(term.as_parts())(pair(head)[0], Recorded(answer), LABELS, 0)
     assert "\n" not in str(caught.value)
 
 

@@ -11,18 +11,20 @@ Shape legend, this file:  B rows of a batch, C classes or labels.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, final
 
 from torch import Tensor
 
 from limbeck._checks import check_fraction, check_positive
-from limbeck.errors import ArgumentError, LimbeckError, ObjectiveError
-from limbeck.functional.divergences import forward_kl
+from limbeck.errors import ArgumentError, LimbeckError, MismatchError, ObjectiveError
+from limbeck.functional.divergences import forward_kl, soft_cross_entropy
 from limbeck.functional.labels import binary_cross_entropy, cross_entropy, smoothed_cross_entropy
 from limbeck.functional.matching import logit_matching
+from limbeck.functional.partial import coarsened, sampled_cross_entropy
 from limbeck.models import CallModel, knowledge_of
 from limbeck.schedules import Schedule, value_at
-from limbeck.types import Batch, Head, Knowledge, Prepare
+from limbeck.types import Answer, Batch, Dense, Head, Knowledge, LogitKnowledge, Prepare, Sampled, TopK
 
 
 class Divergence(Protocol):
@@ -61,7 +63,7 @@ class Term(_Algebra):
         """Return the term as the only part of an objective, with weight 1."""
         return (Weighted(1.0, self),)
 
-    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+    def __call__(self, student: LogitKnowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
         """One value per row, (B,), not reduced, differentiable in the student's logits."""
         raise NotImplementedError
 
@@ -74,6 +76,10 @@ class SoftTargets(Term):
     The gradients of the Kullback-Leibler and Jensen-Shannon divergences fall like 1/T², which the factor makes up for
     (Hinton et al. 2015, section 2); those of `total_variation` fall like 1/T, so that its weight must follow T.
     For a sigmoid head, the sum over the labels of the divergence between two yes/no distributions.
+
+    Of a recorded teacher who tells only the likeliest classes apart, the divergence is that of the coarse distributions
+    (`limbeck.functional.coarsened`): a lower bound of the full one. One who gives drawn classes can be learnt from with
+    `divergence=soft_cross_entropy` alone, of which they are an unbiased estimate.
 
     Raises: ArgumentError for a temperature that is not positive and finite.
     """
@@ -90,13 +96,22 @@ class SoftTargets(Term):
     def __post_init__(self) -> None:
         check_positive("SoftTargets", temperature=value_at(self.temperature, 0))
 
-    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+    def __call__(self, student: LogitKnowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
         """T² · divergence per row, (B,), in nats."""
         temperature = value_at(self.temperature, step)
-        student_logits = student.at(temperature).as_categorical()
-        teacher_logits = _known(teacher).at(temperature).as_categorical()
-        value = self.divergence(student_logits, teacher_logits, temperature=temperature)
+        value = self._value(student.at(temperature), _known(teacher).at(temperature), temperature)
         return temperature**2 * _per_row(value)
+
+    def _value(self, student: Dense, teacher: Answer, temperature: float) -> Tensor:
+        if isinstance(teacher, Dense):
+            return self.divergence(student.as_categorical(), teacher.as_categorical(), temperature=temperature)
+        _require_same_classes(student, teacher)
+        logits = student.logits
+        if isinstance(teacher, TopK):
+            pair = coarsened(logits, teacher.ids, teacher.log_probs, teacher.tail_log_prob, temperature=temperature)
+            return self.divergence(pair.student, pair.teacher, temperature=temperature)
+        _require_cross_entropy(self.divergence)
+        return sampled_cross_entropy(logits, teacher.ids, teacher.weights, temperature=temperature)
 
 
 @final
@@ -117,7 +132,7 @@ class HardLabels(Term):
     def __post_init__(self) -> None:
         check_fraction("HardLabels", smoothing=self.smoothing)
 
-    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+    def __call__(self, student: LogitKnowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
         """Cross-entropy per row, (B,), in nats."""
         if labels is None:
             raise ObjectiveError("the rows have no labels")
@@ -142,15 +157,54 @@ class LogitMatching(Term):
     name: str = "logits"
     """The name under which it is logged and overridden."""
 
-    def __call__(self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
+    def __call__(self, student: LogitKnowledge, teacher: Knowledge | None, labels: Tensor | None, step: int) -> Tensor:
         """Half the mean squared difference per row, (B,)."""
-        student_logits = student.at(1.0).as_categorical()
-        return _per_row(logit_matching(student_logits, _known(teacher).at(1.0).as_categorical()))
+        answer = _known(teacher).at(1.0)
+        if not isinstance(answer, Dense):
+            raise MismatchError(
+                f"the teacher's answers are {_KINDS[type(answer)]}, and logits are matched class by class; "
+                "record dense or low-rank targets, or take SoftTargets instead"
+            )
+        return _per_row(logit_matching(student.at(1.0).as_categorical(), answer.as_categorical()))
 
 
 def _per_row(values: Tensor) -> Tensor:
     """(B,) as it is; (B, C) of a sigmoid head summed over its labels."""
     return values if values.ndim < 2 else values.flatten(1).sum(-1)
+
+
+_KINDS: Mapping[type, str] = {TopK: "top-k targets", Sampled: "sampled targets"}
+
+
+def _require_same_classes(student: Dense, teacher: TopK | Sampled) -> None:
+    kind = _KINDS[type(teacher)]
+    if student.head != "softmax":
+        raise MismatchError(
+            f"the teacher's answers are {kind} of a softmax head, and the student has a {student.head} head; "
+            "record dense targets, or give the student a softmax head"
+        )
+    classes = student.logits.shape[-1]
+    if classes != teacher.classes:
+        raise MismatchError(
+            f"the teacher's {kind} are of {teacher.classes} classes, and the student has {classes}; give both the same"
+        )
+
+
+def _require_cross_entropy(divergence: Divergence) -> None:
+    inner = _unwrapped(divergence)
+    if inner is not soft_cross_entropy:
+        raise MismatchError(
+            "sampled targets give an unbiased estimate of soft_cross_entropy alone, not of "
+            f"{getattr(inner, '__name__', type(inner).__name__)}; "
+            "give divergence=soft_cross_entropy, or record dense or top-k targets"
+        )
+
+
+def _unwrapped(divergence: object) -> object:
+    """The function inside any number of partials."""
+    while isinstance(divergence, partial):
+        divergence = divergence.func
+    return divergence
 
 
 def _known(teacher: Knowledge | None) -> Knowledge:
@@ -236,7 +290,7 @@ class Objective(_Algebra):
         return any(part.term.needs_labels for part in self.parts)
 
     def __call__(
-        self, student: Knowledge, teacher: Knowledge | None, labels: Tensor | None, step: int
+        self, student: LogitKnowledge, teacher: Knowledge | None, labels: Tensor | None, step: int
     ) -> ObjectiveValue:
         """Evaluate all terms on one batch. Raises: ObjectiveError that names the term that failed."""
         values: dict[str, Tensor] = {}

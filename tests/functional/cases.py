@@ -27,12 +27,13 @@ PAIR_LOSSES = {
     lf.logit_matching,
 }
 LABEL_LOSSES = {lf.cross_entropy, lf.smoothed_cross_entropy, lf.cross_entropy_with_probs, lf.binary_cross_entropy}
+PARTIAL = {lf.coarsened, lf.sampled_cross_entropy}
 SOFT_TARGETS = {lf.smooth_labels, lf.edit_labels}
 DISTRIBUTIONS = {lf.softmax_at, lf.log_softmax_at, lf.entropy}
 MIXTURES = {lf.arithmetic_mixture, lf.geometric_mixture, lf.disagreement}
 SCORES = {lf.agreement, lf.accuracy, lf.nll, lf.brier, lf.expected_calibration_error}
 REDUCTIONS = {lf.summed, lf.masked_sum}
-KINDS = [PAIR_LOSSES, LABEL_LOSSES, SOFT_TARGETS, DISTRIBUTIONS, MIXTURES, SCORES, REDUCTIONS]
+KINDS = [PAIR_LOSSES, LABEL_LOSSES, PARTIAL, SOFT_TARGETS, DISTRIBUTIONS, MIXTURES, SCORES, REDUCTIONS]
 
 # Promises: each pair of sets divides the losses that it speaks of.
 ZERO_AT_EQUALITY = {
@@ -132,11 +133,14 @@ def id_of(loss):
 
 _LOGITS, _TEACHER, _LABELS = random_logits(5, 7), random_logits(5, 7, seed=1), random_labels(5, classes=7)
 _AT_2 = {"temperature": 2.0}
+_IDS, _WEIGHTS = torch.tensor([[2, 0], [1, 6], [3, 4], [0, 5], [6, 2]]), torch.full((5, 2), 0.5, dtype=torch.float64)
 EXAMPLES = {
     **{loss.function: ((_LOGITS, loss.target(5, 7)), loss.options) for loss in LOSSES},
     **dict.fromkeys(DISTRIBUTIONS, ((_LOGITS,), _AT_2)),
     **dict.fromkeys(MIXTURES, ((random_logits(3, 5, 7),), {**_AT_2, "weights": [1.0, 2.0, 0.0]})),
     **dict.fromkeys(SCORES - {lf.agreement}, ((_LOGITS, _LABELS), {})),
+    lf.coarsened: ((_LOGITS, _IDS, _WEIGHTS.log() - 0.5, _WEIGHTS[:, 0].log()), _AT_2),
+    lf.sampled_cross_entropy: ((_LOGITS, _IDS, _WEIGHTS), _AT_2),
     lf.agreement: ((_LOGITS, _TEACHER), {}),
     lf.smooth_labels: ((_LABELS,), {"classes": 7, "smoothing": 0.1}),
     lf.edit_labels: ((_LOGITS, _LABELS), {**_AT_2, "weight": 0.3}),

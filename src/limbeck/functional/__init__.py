@@ -24,6 +24,7 @@ from limbeck.functional.labels import (
 )
 from limbeck.functional.matching import logit_matching
 from limbeck.functional.mixtures import arithmetic_mixture, disagreement, geometric_mixture
+from limbeck.functional.partial import coarsened, sampled_cross_entropy
 from limbeck.functional.quality import accuracy, agreement, brier, expected_calibration_error, nll
 from limbeck.functional.softmax import entropy, log_softmax_at, softmax_at
 from limbeck.functional.sums import Summed, masked_sum, summed
@@ -35,6 +36,7 @@ __all__ = [
     "arithmetic_mixture",
     "binary_cross_entropy",
     "brier",
+    "coarsened",
     "cross_entropy",
     "cross_entropy_with_probs",
     "disagreement",
@@ -50,6 +52,7 @@ __all__ = [
     "masked_sum",
     "nll",
     "reverse_kl",
+    "sampled_cross_entropy",
     "smooth_labels",
     "smoothed_cross_entropy",
     "soft_cross_entropy",
