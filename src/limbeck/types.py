@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,11 @@ ModelInput: TypeAlias = Tensor | Mapping[str, Any] | tuple[Any, ...]
 
 Prepare: TypeAlias = Callable[[Columns], ModelInput]
 """From a batch of raw rows to one model's input. Each model brings its own; models that share one share its work."""
+
+Augment: TypeAlias = Callable[[Columns, "np.ndarray[Any, np.dtype[np.uint64]]"], Columns]
+"""From a batch of raw rows, and a key for each (`keyed.Keys`, (B,)), to the same rows, seen otherwise: before any
+model's `prepare`, so that teacher and student see the same. What becomes of a row is a function of the row and its key
+alone, whatever rows stand beside it; column names and dtypes stay."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +55,8 @@ class Batch:
     ids: Tensor
     """(B,) int64, always on the CPU: ids are names, not numbers to compute with."""
     view: int = 0
-    """Which augmentation view of the rows this is; 0 is the raw row."""
+    """Which augmented view of the rows this is; 0 is the raw rows. View v of a row is a function of (seed of the views,
+    v, id) alone, so that a teacher asked weeks ago has seen the same."""
 
     def __len__(self) -> int:
         return self.ids.shape[0]

@@ -1,5 +1,6 @@
 """Floor 2. Transfer sets: rows with ids, labels or none; bundled, file, folder and hub loaders."""
 
+from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomCrop, Shift
 from limbeck.data.digits import digits
 from limbeck.data.hub import hub
 from limbeck.data.idx import idx
@@ -11,10 +12,17 @@ from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits, hold_out, stratified_sample
 from limbeck.data.tables import table
 from limbeck.data.tensors import TensorSet
+from limbeck.data.views import require_deterministic
 
 __all__ = [
+    "Compose",
+    "HorizontalFlip",
     "Loader",
     "MapStyleSet",
+    "Mask",
+    "Noise",
+    "RandomCrop",
+    "Shift",
     "Splits",
     "TensorSet",
     "digits",
@@ -25,6 +33,7 @@ __all__ = [
     "load",
     "mixed_seed",
     "plain_features",
+    "require_deterministic",
     "share",
     "stratified_sample",
     "table",

@@ -1,7 +1,11 @@
-"""What a transfer set holds, as one SHA-256: what a recorded target or a resumed run is checked against."""
+"""What a transfer set holds, as one SHA-256 or as eight bytes a row, for recorded targets and resumes to compare.
+
+Shape legend, this file:  N rows of a set or of those asked for.
+"""
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck._checks import check_same_shape
 from limbeck.errors import DataError
-from limbeck.types import TransferSet
+from limbeck.types import Columns, TransferSet
 
 _FORMAT = 1
 _CHUNK = 256  # rows read at a time: a bound on memory, without influence on the hash
@@ -40,6 +45,87 @@ def content_fingerprint(rows: TransferSet) -> str:
         "head": rows.head,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def row_fingerprints(rows: TransferSet, positions: Tensor | None = None) -> Tensor:
+    """Return a hash of each row's raw columns: eight bytes of its names, dtypes, shapes and values.  -> (N,) int64.
+
+    A row's hash depends on nothing but the row: not on its neighbours, labels or id, nor on how rows are stored or
+    stacked. It is BLAKE2b with a digest of 8 bytes, read as a little-endian integer, of the columns one after the
+    other, sorted by name; each is a line of JSON, [name, kind], and the bytes of its value. Among 10^9 honest rows two
+    share a hash with a chance of three in a hundred.
+
+    Args:
+        rows: what to read; each row once.
+        positions: (N,) int64, which rows (not ids); None for all, in order.
+
+    Raises:
+        DataError: A column holds objects whose content has no defined bytes.
+
+    >>> from limbeck.data.tensors import TensorSet
+    >>> one, other = row_fingerprints(TensorSet({"x": torch.tensor([[1.0], [2.0]]), "text": ["a", "b"]}))
+    >>> bool(one == other)
+    False
+    """
+    every = torch.arange(len(rows)) if positions is None else positions
+    parts = (every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK))
+    digests = (_row_digests(rows.rows(part).columns, len(part)) for part in parts)
+    return torch.from_numpy(np.frombuffer(bytearray().join(digests), "<i8").astype(np.int64))
+
+
+def ids_fingerprint(ids: Tensor, contents: Tensor) -> str:
+    """Return the SHA-256, in hexadecimal, of ids and row hashes in the order given.  (N,) int64, (N,) int64.
+
+    It is taken of the ids as little-endian 64-bit integers, one after the other, and then the hashes likewise.
+
+    Raises: ArgumentError for another number of hashes than of ids.
+    """
+    check_same_shape("ids_fingerprint", ids=ids, contents=contents)
+    both = torch.stack((ids, contents)).numpy().astype("<i8")
+    return hashlib.sha256(both.tobytes()).hexdigest()
+
+
+def row_bytes(name: str, value: Any) -> bytes:
+    """Return the bytes of one row's value in a column, its name and kind before them; no two values share theirs.
+
+    Raises: DataError for an object whose content has no defined bytes.
+    """
+    kind, payload = _encoded(name, value)
+    return _heading(name, kind) + bytes(payload)
+
+
+def _heading(name: str, kind: str) -> bytes:
+    return json.dumps([name, kind]).encode() + b"\n"
+
+
+def _row_digests(columns: Columns, count: int) -> bytes:
+    """Return the digests of all rows of a batch, 8 bytes each, one after the other."""
+    names = sorted(columns)
+    if all(isinstance(columns[name], Tensor) for name in names):
+        table = np.concatenate([part for name in names for part in _byte_columns(name, columns[name], count)], axis=1)
+        width, flat = table.shape[1], table.reshape(-1).data
+        pieces = (flat[start : start + width] for start in range(0, count * width, width))
+        return b"".join([_digest_of_row(piece) for piece in pieces])
+    cells = [_row_cells(name, columns[name]) for name in names]
+    return b"".join([_digest_of_row(b"".join(row)) for row in zip(*cells, strict=True)])
+
+
+def _digest_of_row(content: Any) -> bytes:
+    return hashlib.blake2b(content, digest_size=8).digest()
+
+
+def _byte_columns(name: str, values: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return what `row_bytes` gives for each row of a tensor as two tables of bytes: headings and values."""
+    heading = np.frombuffer(_heading(name, f"{values.dtype} {tuple(values.shape[1:])}"), np.uint8)
+    width = values.element_size() * math.prod(values.shape[1:])
+    return np.broadcast_to(heading, (count, len(heading))), _raw(values).reshape(count, width)
+
+
+def _row_cells(name: str, values: Tensor | Sequence[Any]) -> list[bytes]:
+    if not isinstance(values, Tensor):
+        return [row_bytes(name, value) for value in values]
+    heading, content = _byte_columns(name, values, len(values))
+    return [cell.tobytes() for cell in np.concatenate((heading, content), axis=1)]
 
 
 class _ContentHash:

@@ -13,20 +13,31 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from limbeck.data.order import epoch_order, private_generator, share
+from limbeck.data.views import view_of
 from limbeck.errors import ArgumentError, DataError, NotImportable
-from limbeck.types import Batch, Columns, ModelInput, Prepare, TransferSet
+from limbeck.types import Augment, Batch, Columns, ModelInput, Prepare, TransferSet
 
 
 @final
 class Loader:
     """Batches of a transfer set, shuffled by seed and epoch, or in order.
 
-    A batch is a function of the rows, the seed, the epoch and the step alone: neither torch's global generator nor the
+    A batch is a function of the rows, the seeds, the epoch and the step alone: neither torch's global generator nor the
     number of workers has a say, and skipping the first steps skips their reading. A `prepare` must therefore be
-    deterministic.
+    deterministic, and an augmentation a function of each row's key (`views.require_deterministic` looks whether it is).
     """
 
-    def __init__(self, rows: TransferSet, prepares: Sequence[Prepare], *, batch_size: int, workers: int = 0) -> None:
+    def __init__(
+        self,
+        rows: TransferSet,
+        prepares: Sequence[Prepare],
+        *,
+        batch_size: int,
+        workers: int = 0,
+        augment: Augment | None = None,
+        view_seed: int = 0,
+        views: int | None = None,
+    ) -> None:
         """Check the arguments; nothing is read yet.
 
         Args:
@@ -34,17 +45,29 @@ class Loader:
             prepares: The models' own; equal ones are called once a batch, and their input is shared.
             batch_size: Rows of a global batch, over all ranks.
             workers: Processes that read and prepare ahead; 0 reads in this process, which is faster for rows in memory.
+            augment: Makes the views but the first of raw rows, before any `prepare`; None for raw rows always.
+            view_seed: Of the views.
+            views: How many an epoch may show, one after the other, the raw rows being the first; None for a new one
+                each epoch.
 
         Raises:
-            ArgumentError: `batch_size` or `workers` is out of range, or a `prepare` cannot be called or hashed.
+            ArgumentError: A number is out of its range, `augment` cannot be called, or a `prepare` cannot be called or
+                hashed.
         """
         _check_whole("Loader", "batch_size", batch_size, 1)
         _check_whole("Loader", "workers", workers, 0)
+        _check_whole("Loader", "view_seed", view_seed, 0)
+        if views is not None:
+            _check_whole("Loader", "views", views, 1)
+        if augment is not None and not callable(augment):
+            raise ArgumentError(f"Loader: augment must be a function of columns and keys. Got {augment!r}.")
         self._rows = rows
         self._prepares = _distinct(prepares)
         self._batch_size = batch_size
         self._workers = workers
-        self._reader = _Reader(rows, self._prepares)
+        self._augment = augment
+        self._view_seed = view_seed
+        self._views = views
 
     @property
     def rows(self) -> TransferSet:
@@ -61,10 +84,16 @@ class Loader:
         """Batches of an epoch: N / batch_size, rounded up."""
         return -(-len(self._rows) // self._batch_size)
 
+    def view_at(self, epoch: int) -> int:
+        """Return the view that an epoch shows: the raw rows (0) first, then each in turn; always 0 unaugmented."""
+        if self._augment is None:
+            return 0
+        return epoch if self._views is None else epoch % self._views
+
     def epoch(
         self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, ranks: int = 1, microbatches: int = 1
     ) -> Iterator[Batch]:
-        """Yield this rank's part of every batch of an epoch, shuffled, from the step `start` on.
+        """Yield this rank's part of every batch of an epoch, shuffled, in the epoch's view, from the step `start` on.
 
         All ranks see the same number of batches, and each row of a global batch goes to one of them. For accumulated
         gradients a part is dealt on to `microbatches` batches, which come one after the other: `microbatches` × the
@@ -72,8 +101,8 @@ class Loader:
 
         Raises:
             ArgumentError: `start` lies outside [0, steps_per_epoch], `rank` outside [0, ranks), or `microbatches` < 1.
-            DataError: While iterating: rows cannot be read, or a `prepare` failed.
-            NotImportable: While iterating: there are workers, and rows or a `prepare` cannot be sent to them.
+            DataError: While iterating: rows cannot be read, or the augmentation or a `prepare` failed.
+            NotImportable: While iterating: there are workers, and rows or a function cannot be sent to them.
 
         >>> from limbeck.data.tensors import TensorSet
         >>> from limbeck.data.prepare import plain_features
@@ -87,29 +116,38 @@ class Loader:
         share(torch.arange(0), rank, ranks)  # refuses a wrong rank now, not at the first batch
         order = epoch_order(len(self._rows), seed, epoch)[start * self._batch_size :]
         batches = _cut(order, self._batch_size)
-        return self._batches(part for batch in batches for part in _dealt(batch, rank, ranks, microbatches))
+        parts = (part for batch in batches for part in _dealt(batch, rank, ranks, microbatches))
+        return self._batches(parts, self.view_at(epoch))
 
-    def sequential(self, positions: Tensor | None = None, *, batch_size: int | None = None) -> Iterator[Batch]:
+    def sequential(
+        self, positions: Tensor | None = None, *, batch_size: int | None = None, view: int = 0
+    ) -> Iterator[Batch]:
         """Yield all rows, or those at the positions (M,) int64, in order; evaluation may take larger batches.
 
         Raises:
-            ArgumentError: `batch_size` is no positive whole number.
-            DataError: While iterating: rows cannot be read, or a `prepare` failed.
-            NotImportable: While iterating: there are workers, and rows or a `prepare` cannot be sent to them.
+            ArgumentError: `batch_size` is no positive whole number, or `view` is negative or above 0 without an
+                augmentation.
+            DataError: While iterating: rows cannot be read, or the augmentation or a `prepare` failed.
+            NotImportable: While iterating: there are workers, and rows or a function cannot be sent to them.
         """
         size = self._batch_size if batch_size is None else batch_size
         _check_whole("Loader", "batch_size", size, 1)
-        return self._batches(_cut(torch.arange(len(self._rows)) if positions is None else positions, size))
+        _check_whole("Loader", "view", view, 0)
+        if view and self._augment is None:
+            raise ArgumentError(f"Loader: without an augmentation there is only view 0, the raw rows. Got view {view}.")
+        parts = _cut(torch.arange(len(self._rows)) if positions is None else positions, size)
+        return self._batches(parts, view)
 
-    def _batches(self, parts: Iterator[Tensor]) -> Iterator[Batch]:
+    def _batches(self, parts: Iterator[Tensor], view: int) -> Iterator[Batch]:
+        reader = _Reader(self._rows, self._prepares, self._augment, self._view_seed, view)
         if not self._workers:
-            return map(self._reader.read, parts)
-        return self._from_workers(list(parts))
+            return map(reader.read, parts)
+        return self._from_workers(reader, list(parts))
 
-    def _from_workers(self, parts: list[Tensor]) -> Iterator[Batch]:
+    def _from_workers(self, reader: "_Reader", parts: list[Tensor]) -> Iterator[Batch]:
         # A private generator: the loader would otherwise draw its workers' seeds from torch's global one.
         loader: DataLoader[Any] = DataLoader(
-            self._reader,
+            reader,
             batch_size=None,
             sampler=parts,
             num_workers=self._workers,
@@ -119,8 +157,9 @@ class Loader:
         try:
             answers = iter(loader)
         except (AttributeError, TypeError, pickle.PicklingError) as error:
+            what = "rows and prepares" if self._augment is None else "rows, prepares and an augmentation"
             raise NotImportable(
-                f"Loader: {self._workers} workers need rows and prepares that another process can import: {error}. "
+                f"Loader: {self._workers} workers need {what} that another process can import: {error}. "
                 "Define them at the top level of a module, or use workers=0."
             ) from error
         for answer in answers:
@@ -128,7 +167,7 @@ class Loader:
                 break
             inputs, labels, ids = answer
             # A worker's copies of the prepares are other objects: its inputs come by place and get our keys here.
-            yield Batch(dict(zip(self._prepares, inputs, strict=True)), labels, ids)
+            yield Batch(dict(zip(self._prepares, inputs, strict=True)), labels, ids, reader.view)
         else:
             return
         del answers  # ends the workers now, not when the last reference to the error's traceback goes
@@ -143,19 +182,26 @@ class _Failure(NamedTuple):
 
 
 class _Reader(Dataset[Any]):
-    """Positions -> what models read; in this process or, as a map-style dataset of batches, in a worker."""
+    """Positions -> what models read of a view; in this process or, as a map-style dataset of batches, in a worker."""
 
-    def __init__(self, rows: TransferSet, prepares: tuple[Prepare, ...]) -> None:
+    def __init__(
+        self, rows: TransferSet, prepares: tuple[Prepare, ...], augment: Augment | None, seed: int, view: int
+    ) -> None:
         self._rows = rows
         self._prepares = prepares
+        self._augment = augment
+        self._seed = seed
+        self.view = view
 
     def read(self, positions: Tensor) -> Batch:
         if not len(positions):
             return self._empty()
         rows = self._rows.rows(positions)
         columns, ids = rows.columns, rows.ids
+        if self.view:
+            columns = view_of(rows, self.view, augment=self._augment, seed=self._seed)
         inputs = {prepare: _prepared(prepare, columns, ids) for prepare in self._prepares}
-        return Batch(inputs, rows.labels, ids)
+        return Batch(inputs, rows.labels, ids, self.view)
 
     def __getitem__(self, positions: Tensor) -> tuple[tuple[ModelInput, ...], Tensor | None, Tensor] | _Failure:
         try:
@@ -168,7 +214,7 @@ class _Reader(Dataset[Any]):
         """Cut one prepared row down to none: no tokenizer or padding need know what a batch without rows is."""
         batch = self.read(torch.zeros(1, dtype=torch.int64))
         inputs = {prepare: _no_rows(value) for prepare, value in batch.inputs.items()}
-        return Batch(inputs, None if batch.labels is None else batch.labels[:0], batch.ids[:0])
+        return Batch(inputs, None if batch.labels is None else batch.labels[:0], batch.ids[:0], self.view)
 
 
 def _cut(order: Tensor, size: int) -> Iterator[Tensor]:
