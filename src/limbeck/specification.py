@@ -22,7 +22,7 @@ from limbeck.knowledge import Mean
 from limbeck.models import fingerprint
 from limbeck.objective import Objective, Term
 from limbeck.references import code_hash, describe, load, reference_of, source_hash
-from limbeck.types import Prepare, Teacher, TransferSet
+from limbeck.types import Augment, Prepare, Teacher, TransferSet
 
 Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
 """What a JSON file can hold."""
@@ -101,6 +101,14 @@ class Distillation:
     """From raw rows to the student's input; None for the student's own method `prepare`, else plain features."""
     teacher_prepare: Prepare | None = None
     """The same for a teacher given as a module or its factory."""
+    augment: Augment | None = None
+    """Makes other views of the training rows, before any `prepare`, so that teacher and student see the same; a
+    function of each row's key alone: `Shift(2)`, `Compose((RandomCrop(4), HorizontalFlip()))`. None for raw rows."""
+    views: int | None = None
+    """How many views the student cycles through, one an epoch, the raw row being the first; None for as many as were
+    recorded, or a new one each epoch."""
+    view_seed: int = 0
+    """Of the augmented views, apart from `seed` so that repeated seeds see the same views."""
     epochs: int = 10
     """Passes over the training rows, >= 1."""
     batch_size: int = 128
@@ -137,10 +145,19 @@ class Distillation:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "microbatches", "log_every"):
             check_whole("Distillation", 1, **{name: getattr(self, name)})
-        for name in ("workers", "probe_rows", "seed", "split_seed"):
+        for name in ("workers", "probe_rows", "seed", "split_seed", "view_seed"):
             check_whole("Distillation", 0, **{name: getattr(self, name)})
-        if self.keep_every is not None:
-            check_whole("Distillation", 1, keep_every=self.keep_every)
+        for name in ("keep_every", "views"):
+            if getattr(self, name) is not None:
+                check_whole("Distillation", 1, **{name: getattr(self, name)})
+        if self.augment is not None and not callable(self.augment):
+            raise ArgumentError(
+                f"Distillation: augment must be a function of columns and keys, or None. Got {self.augment!r}."
+            )
+        if self.views is not None and self.augment is None:
+            raise SpecificationError(
+                "Distillation: views are made by an augmentation; give `augment`, or leave `views` out."
+            )
         if not 0 <= self.checkpoint_seconds < math.inf:
             raise ArgumentError(
                 f"Distillation: checkpoint_seconds must be finite and not negative. Got {self.checkpoint_seconds}."

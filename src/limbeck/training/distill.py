@@ -14,6 +14,7 @@ from limbeck.data.loader import Loader
 from limbeck.data.order import mixed_seed
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits
+from limbeck.data.views import require_deterministic
 from limbeck.errors import LimbeckError, MismatchError, ResumeError, SpecificationError
 from limbeck.files import sweep, write_json
 from limbeck.knowledge import shown_logits, width_of
@@ -32,13 +33,13 @@ from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded, sow
-from limbeck.training.recorded import by_split, is_recorded
+from limbeck.training.recorded import by_split, is_recorded, views_of
 from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, require_same_rows, resolve_data
 from limbeck.training.run import Run, claim
 from limbeck.training.surroundings import surroundings
 from limbeck.training.tracking import require_trackers, tracker
-from limbeck.types import Batch, Knowledge, LogitKnowledge, Teacher
+from limbeck.types import Batch, Knowledge, LogitKnowledge, Teacher, TransferSet
 
 
 def distill(
@@ -149,6 +150,8 @@ def gather(
     """Load data, teacher and student, and check that they fit. Raises: MismatchError and the errors of loading."""
     require_trackers(spec.track)
     splits = resolve_data(spec)
+    if spec.augment is not None:
+        require_deterministic(spec.augment, splits.train, spec.view_seed)
     room = _room(teachers_folder, place, watcher, parallel)
     teachers: dict[str, Teacher] = {}
     if spec.goal.needs_teacher:
@@ -256,10 +259,11 @@ def prepare_fit(
     prepares = (materials.loss.prepare, *(() if teacher is None else teacher.prepares))
     taught = materials.teachers.get("validation")
 
-    def loader(rows: Any) -> Loader:
-        return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers)
+    def loader(rows: TransferSet, **views: Any) -> Loader:
+        return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers, **views)
 
-    train = loader(materials.splits.train)
+    views = views_of(teacher, spec)
+    train = loader(materials.splits.train, augment=spec.augment, view_seed=spec.view_seed, views=views)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
     optimizer = called("The optimiser's factory", spec.optimizer, materials.student.parameters())
