@@ -13,6 +13,8 @@ LimbeckError                    one clear sentence: what was wrong, where, what 
  x StoreError                   a store of soft targets is damaged, incomplete, or of an unknown format
  x MissingExtra                 an optional dependency is absent: names the `pip install`
  x Interrupted                  Ctrl-C: the state is saved; says how to go on
+
+LimbeckWarning                  base of warnings about what is allowed and probably not meant
 """
 
 from typing import Self
@@ -76,3 +78,7 @@ class MissingExtra(LimbeckError):
 
 class Interrupted(LimbeckError):
     """Training was stopped by Ctrl-C after its state was saved."""
+
+
+class LimbeckWarning(UserWarning):
+    """Base of warnings about what is allowed and probably not meant; its text is sentences for the user."""

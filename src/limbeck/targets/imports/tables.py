@@ -65,10 +65,10 @@ def read_table(
     where = f"The table {path}"
     table = _read(path, where)
     present = list(table.column_names)
+    id_column = "id" if id_column is None and "id" in present else id_column
     for name in (id_column, list_column):
         if name is not None and present.count(name) != 1:
             raise DataError(f"{where} has {_how_many(present, name)} column {name!r}; it has: {', '.join(present)}.")
-    id_column = "id" if id_column is None and "id" in present else id_column
     ids = np.arange(table.num_rows) if id_column is None else _column(where, table, id_column)
     notes = (ROW_NUMBERS,) if id_column is None else ()
     rest = [name for name in present if name != id_column]
@@ -79,6 +79,8 @@ def read_table(
         kind = _require_kind(where, kind, list_column) if shown is None else agreed_kind(where, kind, shown)
         return Source(ids, _lists(where, table, list_column, ids), kind, classes, notes)
     found = _class_columns(where, rest, classes)
+    if classes is None and found.kind is None:
+        _require_fractions(where, table, found.names)
     kind = _require_kind(where, kind, *found.names) if found.kind is None else agreed_kind(where, kind, found.kind)
     values = np.stack([_column(where, table, name, ids) for name in found.names], axis=1)
     return Source(ids, values, kind, found.classes, notes)
@@ -152,6 +154,18 @@ def _require_kind(where: str, kind: Kind | None, *names: str) -> Kind:
     return kind
 
 
+def _require_fractions(where: str, table: Any, names: list[str]) -> None:
+    """Refuse to take a column of text or whole numbers (a label, a count) for a class that nobody named."""
+    import pyarrow as pa
+
+    for name in names:
+        if not pa.types.is_floating(table[name].type):
+            raise DataError(
+                f"{where}: nothing says which columns are classes, and column {name!r} holds {table[name].type}; name "
+                "the classes with classes=…, or begin their columns with p_ or logit_."
+            )
+
+
 def _column(where: str, table: Any, name: str, ids: Any = None) -> np.ndarray[Any, Any]:
     """Return a column of numbers, (N,). Raises: DataError for text, lists and rows without a value."""
     import pyarrow as pa
@@ -194,8 +208,7 @@ def _lists(where: str, table: Any, name: str, ids: Any) -> np.ndarray[Any, Any]:
 
 def _require_filled(where: str, name: str, column: Any, ids: Any) -> None:
     if column.null_count:
-        row = column.is_null().combine_chunks().index(True).as_py() if hasattr(column, "chunks") else None
-        row = column.is_null().index(True).as_py() if row is None else row
+        row = column.is_null().index(True).as_py()
         which = f"row {row}" if ids is None else f"the row with id {ids[row]}"
         others = f" and {column.null_count - 1} more" if column.null_count > 1 else ""
         raise DataError(f"{where}: column {name!r} is empty in {which}{others}.")
@@ -204,7 +217,7 @@ def _require_filled(where: str, name: str, column: Any, ids: Any) -> None:
 def _is_list(table: Any, name: str) -> bool:
     import pyarrow as pa
 
-    kind = table.schema.field(name).type
+    kind = table.schema.types[table.column_names.index(name)]
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
