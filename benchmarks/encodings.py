@@ -10,23 +10,24 @@ measurement that was stopped goes on where it was.
 Shape legend, this file:  N rows, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import joblib
 import torch
 import tyro
-from record import write_record
-from shakespeare import CLASSES, CONTEXT, Recurrent, mean_nll, read_streams, rows_of, sampled_positions, train_member
+from encoding_students import Replayed, Setting, Splits, train_student
+from shakespeare import Recurrent, mean_nll, read_streams, rows_of, sampled_positions, train_member
 from torch import Tensor
 
 from limbeck.data import TensorSet
 from limbeck.data.loader import Loader
 from limbeck.data.prepare import plain_features
-from limbeck.files import read_tensors, write_tensors
+from limbeck.files import read_json, read_tensors, write_json, write_tensors
+from limbeck.objective import HardLabels, Objective, SoftTargets
 from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.types import Teacher
 
@@ -35,6 +36,27 @@ MEMBERS = (0, 1)
 ROWS = 60_000
 """Positions of the training text that the student is taught on."""
 ROWS_SEED = 0
+TEMPERATURES = (1.0, 2.0, 4.0)
+SOFT, HARD = 0.9, 0.1
+SELECTION_SEED = 100
+SEEDS = (0, 1, 2, 3, 4, 5)
+
+ALONE_GRID = tuple(
+    Setting(rate=rate, epochs=epochs, dropout=dropout)
+    for rate in (2e-3, 4e-3, 8e-3)
+    for epochs in (4, 8)
+    for dropout in (0.0, 0.2, 0.4)
+)
+DENSE_GRID = tuple(Setting(rate=rate, epochs=10) for rate in (4e-3, 8e-3, 1.6e-2))
+
+
+class Lesson(NamedTuple):
+    """What a student is taught with."""
+
+    name: str
+    """Of its files."""
+    temperature: float | None
+    """Of the soft targets; None for labels alone."""
 
 
 @final
@@ -57,8 +79,8 @@ class Bench:
         return rows_of(self.streams["train"], sampled_positions(self.streams["train"], ROWS, ROWS_SEED))
 
     def rows(self, split: str) -> TensorSet:
-        """All rows of a split."""
-        return rows_of(self.streams[split])
+        """The student's rows, or all of another split."""
+        return self.train if split == "train" else rows_of(self.streams[split])
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -79,12 +101,27 @@ class Bench:
         return self.work / f"member-{seed}.safetensors"
 
     def logits(self, split: str) -> Tensor:
-        """The teacher's answers to all of a split's rows; of the training text, to the student's.  -> (N, C)."""
+        """The teacher's answers to the rows of a split.  -> (N, C)."""
         path = self.work / f"logits-{split}.safetensors"
         if not path.is_file():
-            rows = self.train if split == "train" else self.rows(split)
-            write_tensors(path, {"logits": answered(self.teacher, rows)})
+            write_tensors(path, {"logits": answered(self.teacher, self.rows(split))})
         return read_tensors(path)["logits"]
+
+    def student_file(self, lesson: Lesson, setting: Setting, seed: int, *, judged: bool) -> Path:
+        """The scores of a run; the weights lie beside them."""
+        name = f"{lesson.name}-rate-{setting.rate:g}-epochs-{setting.epochs}-dropout-{setting.dropout:g}-seed-{seed}"
+        return self.work / ("judged" if judged else "chosen") / f"{name}.json"
+
+    def students(self, lessons: "Sequence[tuple[Lesson, Setting, int]]", *, judged: bool) -> list[dict[str, Any]]:
+        """Scores of students, each trained unless it has been; judged ones on the test rows too."""
+        files = [self.student_file(*lesson, judged=judged) for lesson in lessons]
+        missing = [(lesson, file) for lesson, file in zip(lessons, files, strict=True) if not file.is_file()]
+        if missing:
+            self.logits("train")
+            joblib.Parallel(n_jobs=self.parallel)(
+                joblib.delayed(teach_and_keep)(self, *lesson, file, judged=judged) for lesson, file in missing
+            )
+        return [read_json(file) for file in files]
 
 
 def train_and_keep(stream: Tensor, seed: int, path: Path) -> None:
@@ -99,6 +136,38 @@ def answered(teacher: Teacher, rows: TensorSet) -> Tensor:
     return torch.cat([teacher(batch).at(1.0).logits for batch in batches])
 
 
+def teach_and_keep(bench: Bench, lesson: Lesson, setting: Setting, seed: int, path: Path, *, judged: bool) -> None:
+    """Train a student and keep its weights and scores."""
+    torch.set_num_threads(1)
+    splits = Splits(
+        train=bench.train, validation=bench.rows("validation"), test=bench.rows("test") if judged else None
+    )
+    teacher, objective = teaching(bench, lesson)
+    student, scores = train_student(splits, teacher, objective, setting, seed)
+    write_tensors(path.with_suffix(".safetensors"), student.state_dict())
+    write_json(path, scores)
+    print(path.stem, scores, flush=True)
+
+
+def teaching(bench: Bench, lesson: Lesson) -> tuple[Teacher | None, Objective]:
+    """The teacher of a lesson, and what is asked of the student."""
+    if lesson.temperature is None:
+        return None, 1.0 * HardLabels()
+    teacher = Replayed(bench.train.ids, bench.logits("train"))
+    return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
+
+
+ALONE = Lesson("alone", None)
+DENSE = {temperature: Lesson(f"dense-{temperature:g}", temperature) for temperature in TEMPERATURES}
+
+
+def chosen(bench: Bench, lesson: Lesson, grid: Sequence[Setting]) -> tuple[Setting, dict[str, float]]:
+    """The setting that is best on the validation rows, and the whole grid's scores."""
+    scores = bench.students([(lesson, setting, SELECTION_SEED) for setting in grid], judged=False)
+    best = min(range(len(grid)), key=lambda index: scores[index]["validation"])
+    return grid[best], {str(asdict(setting)): found["validation"] for setting, found in zip(grid, scores, strict=True)}
+
+
 def main(
     *, data: Path, work: Path = Path("runs/encodings"), out: Path = Path("results/encodings.json"), parallel: int = 1
 ) -> None:
@@ -111,10 +180,9 @@ def main(
         parallel: how many runs at once, each on one core.
     """
     torch.set_num_threads(1)
-    bench = Bench(data=data.resolve(), work=work, parallel=parallel)
-    for split in ("train", "validation", "test"):
-        rows = bench.train if split == "train" else bench.rows(split)
-        print(split, mean_nll(bench.logits(split), rows.labels))
+    bench = Bench(data=data.resolve(), work=work.resolve(), parallel=parallel)
+    for lesson, grid in [(ALONE, ALONE_GRID), *((DENSE[t], DENSE_GRID) for t in TEMPERATURES)]:
+        print(chosen(bench, lesson, grid))
 
 
 if __name__ == "__main__":
