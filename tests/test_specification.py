@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import tiny
+from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomCrop
 from limbeck.data.digits import digits
 from limbeck.errors import ArgumentError, NotImportable, SpecificationError
 from limbeck.functional import jensen_shannon
@@ -59,6 +60,7 @@ VALUES = {
     "type of a tensor": torch.bfloat16,
     "number of numpy": partial(net, np.int64(11), table={"rate": np.float32(0.5)}),
     "term": SoftTargets(temperature=2.0),
+    "augmentation": Compose((RandomCrop(4), HorizontalFlip(probability=0.25), Noise(0.1, column="image"))),
     "objective": 0.5 * SoftTargets(temperature=Cosine(start=8.0, stop=1.0, steps=9)) + ramp * HardLabels(smoothing=0.1),
     "divergence": SoftTargets(divergence=partial(jensen_shannon, beta=0.3)) + LogitMatching(name="matched"),
     "specification": specification(track=("tensorboard",), clip_norm=1.0, schedule=cosine, prepare=doubled),
@@ -101,6 +103,9 @@ CHANGES = {
     "schedule": cosine,
     "prepare": doubled,
     "teacher_prepare": doubled,
+    "augment": Mask(share=0.1),
+    "views": 3,
+    "view_seed": 1,
     "epochs": 3,
     "batch_size": 9,
     "microbatches": 2,
@@ -125,7 +130,7 @@ def test_the_changes_below_speak_of_every_field():
 
 @pytest.mark.parametrize("name", sorted(set(CHANGES) - set(WITHOUT_EFFECT)))
 def test_the_hash_changes_with_what_changes_the_student(name):
-    spec = specification()
+    spec = specification(augment=Noise(scale=0.1))  # without it there are no views to count
     assert replace(spec, **{name: CHANGES[name]}).hash != spec.hash
 
 
@@ -279,6 +284,10 @@ def test_identity_drops_what_it_is_told_of_the_outermost_only():
         ({"seed": -1}, ArgumentError, "seed must be a whole number of at least 0"),
         ({"split_seed": 0.5}, ArgumentError, "split_seed must be a whole number of at least 0"),
         ({"keep_every": 0}, ArgumentError, "keep_every must be a whole number of at least 1"),
+        ({"augment": doubled, "views": 0}, ArgumentError, "views must be a whole number of at least 1"),
+        ({"view_seed": -1}, ArgumentError, "view_seed must be a whole number of at least 0"),
+        ({"augment": 2}, ArgumentError, r"augment must be a function of columns and keys, or None\. Got 2\."),
+        ({"views": 2}, SpecificationError, "views are made by an augmentation; give `augment`, or leave `views` out"),
         (
             {"checkpoint_seconds": -1.0},
             ArgumentError,
