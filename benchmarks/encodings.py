@@ -6,38 +6,18 @@ The teacher is a language model over 1,000 tokens of Tiny Shakespeare (`shakespe
 recurrent networks trained on the whole training text. The student, a small feed-forward model, is taught on a sample
 of its positions. Everything is chosen on the validation split. Each finished piece is kept in `--work`, and a
 measurement that was stopped goes on where it was.
-
-Shape legend, this file:  N rows, C classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, final
 
-import joblib
 import torch
 import tyro
-from encoding_students import Replayed, Setting, Splits, train_student
-from shakespeare import Recurrent, mean_nll, read_streams, rows_of, sampled_positions, train_member
-from torch import Tensor
+from encoding_bench import Bench, Lesson
+from encoding_students import Setting
 
-from limbeck.data import TensorSet
-from limbeck.data.loader import Loader
-from limbeck.data.prepare import plain_features
-from limbeck.files import read_json, read_tensors, write_json, write_tensors
-from limbeck.objective import HardLabels, Objective, SoftTargets
-from limbeck.teachers import Ensemble, FrozenTeacher
-from limbeck.types import Teacher
-
-MEMBERS = (0, 1)
-"""Seeds of the teacher's networks."""
-ROWS = 60_000
-"""Positions of the training text that the student is taught on."""
-ROWS_SEED = 0
 TEMPERATURES = (1.0, 2.0, 4.0)
-SOFT, HARD = 0.9, 0.1
 SELECTION_SEED = 100
 SEEDS = (0, 1, 2, 3, 4, 5)
 
@@ -48,114 +28,6 @@ ALONE_GRID = tuple(
     for dropout in (0.0, 0.2, 0.4)
 )
 DENSE_GRID = tuple(Setting(rate=rate, epochs=10) for rate in (4e-3, 8e-3, 1.6e-2))
-
-
-class Lesson(NamedTuple):
-    """What a student is taught with."""
-
-    name: str
-    """Of its files."""
-    temperature: float | None
-    """Of the soft targets; None for labels alone."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Bench:
-    """The pieces of the measurement, each made when it is first asked for and kept in `work`."""
-
-    data: Path
-    work: Path
-    parallel: int
-
-    @cached_property
-    def streams(self) -> dict[str, Tensor]:
-        """The tokens of each split."""
-        return read_streams(self.data, self.work)
-
-    @cached_property
-    def train(self) -> TensorSet:
-        """The student's rows."""
-        return rows_of(self.streams["train"], sampled_positions(self.streams["train"], ROWS, ROWS_SEED))
-
-    def rows(self, split: str) -> TensorSet:
-        """The student's rows, or all of another split."""
-        return self.train if split == "train" else rows_of(self.streams[split])
-
-    @cached_property
-    def teacher(self) -> Teacher:
-        """The ensemble; members that are not there yet are trained side by side."""
-        missing = [seed for seed in MEMBERS if not self._member(seed).is_file()]
-        if missing:
-            joblib.Parallel(n_jobs=self.parallel)(
-                joblib.delayed(train_and_keep)(self.streams["train"], seed, self._member(seed)) for seed in missing
-            )
-        members = []
-        for seed in MEMBERS:
-            member = Recurrent()
-            member.load_state_dict(read_tensors(self._member(seed)))
-            members.append(FrozenTeacher(member, prepare=plain_features))
-        return Ensemble(members, mean="geometric")
-
-    def _member(self, seed: int) -> Path:
-        return self.work / f"member-{seed}.safetensors"
-
-    def logits(self, split: str) -> Tensor:
-        """The teacher's answers to the rows of a split.  -> (N, C)."""
-        path = self.work / f"logits-{split}.safetensors"
-        if not path.is_file():
-            write_tensors(path, {"logits": answered(self.teacher, self.rows(split))})
-        return read_tensors(path)["logits"]
-
-    def student_file(self, lesson: Lesson, setting: Setting, seed: int, *, judged: bool) -> Path:
-        """The scores of a run; the weights lie beside them."""
-        name = f"{lesson.name}-rate-{setting.rate:g}-epochs-{setting.epochs}-dropout-{setting.dropout:g}-seed-{seed}"
-        return self.work / ("judged" if judged else "chosen") / f"{name}.json"
-
-    def students(self, lessons: "Sequence[tuple[Lesson, Setting, int]]", *, judged: bool) -> list[dict[str, Any]]:
-        """Scores of students, each trained unless it has been; judged ones on the test rows too."""
-        files = [self.student_file(*lesson, judged=judged) for lesson in lessons]
-        missing = [(lesson, file) for lesson, file in zip(lessons, files, strict=True) if not file.is_file()]
-        if missing:
-            self.logits("train")
-            joblib.Parallel(n_jobs=self.parallel)(
-                joblib.delayed(teach_and_keep)(self, *lesson, file, judged=judged) for lesson, file in missing
-            )
-        return [read_json(file) for file in files]
-
-
-def train_and_keep(stream: Tensor, seed: int, path: Path) -> None:
-    """Train a member of the teacher into a file."""
-    torch.set_num_threads(1)
-    write_tensors(path, train_member(stream, seed).state_dict())
-
-
-def answered(teacher: Teacher, rows: TensorSet) -> Tensor:
-    """A teacher's logits on all rows.  -> (N, C)."""
-    batches = Loader(rows, teacher.prepares, batch_size=512).sequential()
-    return torch.cat([teacher(batch).at(1.0).logits for batch in batches])
-
-
-def teach_and_keep(bench: Bench, lesson: Lesson, setting: Setting, seed: int, path: Path, *, judged: bool) -> None:
-    """Train a student and keep its weights and scores."""
-    torch.set_num_threads(1)
-    splits = Splits(
-        train=bench.train, validation=bench.rows("validation"), test=bench.rows("test") if judged else None
-    )
-    teacher, objective = teaching(bench, lesson)
-    student, scores = train_student(splits, teacher, objective, setting, seed)
-    write_tensors(path.with_suffix(".safetensors"), student.state_dict())
-    write_json(path, scores)
-    print(path.stem, scores, flush=True)
-
-
-def teaching(bench: Bench, lesson: Lesson) -> tuple[Teacher | None, Objective]:
-    """The teacher of a lesson, and what is asked of the student."""
-    if lesson.temperature is None:
-        return None, 1.0 * HardLabels()
-    teacher = Replayed(bench.train.ids, bench.logits("train"))
-    return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
-
 
 ALONE = Lesson("alone", None)
 DENSE = {temperature: Lesson(f"dense-{temperature:g}", temperature) for temperature in TEMPERATURES}
