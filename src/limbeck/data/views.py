@@ -1,6 +1,5 @@
 """Views of rows: view 0 is the raw row, any other an augmentation of it, keyed by the seed of the views and the id."""
 
-import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,14 +57,15 @@ def require_deterministic(augment: Augment, rows: TransferSet, seed: int) -> Non
         seed: of the views.
 
     Raises:
-        SpecificationError: A row's result depends on something else, or column names, dtypes or the number of rows
-            change.
+        SpecificationError: A row's result depends on something else; column names, dtypes or the number of rows change;
+            or rows of the data set do.
         DataError: The augmentation fails.
     """
     chosen = torch.arange(len(rows))[:: max(2, -(-len(rows) // _ROWS))]
     others = (chosen + 1)[chosen + 1 < len(rows)]
     plain, moved = rows.rows(chosen), rows.rows(torch.cat((others, chosen.flip(0))))
     places = range(len(moved) - 1, len(others) - 1, -1)
+    before = _bytes_in_lists(plain.columns)
     for view in range(1, _ROUNDS + 1):
         first, again, elsewhere = (
             _seen(augment, batch, seed=seed, view=view, state=state)
@@ -74,11 +74,23 @@ def require_deterministic(augment: Augment, rows: TransferSet, seed: int) -> Non
         _require_same_columns(augment, plain.columns, first)
         _require_equal(augment, plain, first, again, range(len(plain)), "when the same batch came again")
         _require_equal(augment, plain, first, elsewhere, places, "in another batch")
+    for name, content in _bytes_in_lists(plain.columns).items():
+        if content != before[name]:
+            raise SpecificationError(
+                f"The augmentation {name_of(augment)} changes what column {name!r} holds in place, which is the data "
+                "set's own, and would change it again in the next epoch; change a copy."
+            )
+
+
+def _bytes_in_lists(columns: Columns) -> dict[str, list[bytes]]:
+    lists = {name: values for name, values in columns.items() if not isinstance(values, Tensor)}
+    return {name: [row_bytes(name, value) for value in values] for name, values in lists.items()}
 
 
 def _seen(augment: Augment, batch: Rows, *, seed: int, view: int, state: int) -> Columns:
-    # A copy: what changes its argument would else change what it is shown the next time.
-    batch = Rows(copy.deepcopy(batch.columns), batch.labels, batch.ids)
+    # Tensors are read anew for every batch and may be changed in place; what a list holds is the dataset's own.
+    columns = {name: values.clone() if isinstance(values, Tensor) else values for name, values in batch.columns.items()}
+    batch = Rows(columns, batch.labels, batch.ids)
     with _generators_at(mixed_seed(state, view)):
         return view_of(batch, view, augment=augment, seed=seed)
 
