@@ -14,7 +14,7 @@ from limbeck.types import Head, Knowledge
 
 
 class Encoding(Protocol):
-    """How a teacher's answers are stored. A frozen record; the four are in `limbeck.targets.encodings`."""
+    """How a teacher's answers are stored. A frozen record; all are in `limbeck.targets.encodings`."""
 
     @property
     def name(self) -> str:

@@ -67,7 +67,11 @@ class Layout:
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Lay the fields' values side by side.  {name: (B, *shape)} -> (B, W) uint8."""
         rows = len(values[self.fields[0].name])
-        parts = [values[field.name].contiguous().view(rows, -1).view(torch.uint8) for field in self.fields]
+        # Widths are told, not inferred: of no rows nothing can be inferred.
+        parts = [
+            values[field.name].contiguous().view(rows, math.prod(field.shape)).view(torch.uint8)
+            for field in self.fields
+        ]
         if self.padding:
             parts.append(torch.zeros(rows, self.padding, dtype=torch.uint8))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -78,9 +82,7 @@ class Layout:
         start = 0
         for field in self.fields:
             piece = packed[:, start : start + field.nbytes].view(field.dtype)
-            found[field.name] = (
-                piece.unflatten(1, field.shape) if len(field.shape) > 1 else piece.view(-1, *field.shape)
-            )
+            found[field.name] = piece.view(len(packed), *field.shape)
             start += field.nbytes
         return found
 
