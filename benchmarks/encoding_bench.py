@@ -3,15 +3,15 @@
 Shape legend, this file:  N rows, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import joblib
 import torch
-from encoding_students import Replayed, Setting, Splits, train_student
+from encoding_students import Packed, Replayed, Setting, Splits, train_student
 from shakespeare import Recurrent, read_streams, rows_of, sampled_positions, train_member
 from torch import Tensor
 
@@ -19,7 +19,14 @@ from limbeck.data import TensorSet
 from limbeck.data.loader import Loader
 from limbeck.data.prepare import plain_features
 from limbeck.files import read_json, read_tensors, write_json, write_tensors
-from limbeck.objective import HardLabels, Objective, SoftTargets
+from limbeck.functional import forward_kl, soft_cross_entropy
+from limbeck.objective import Divergence, HardLabels, Objective, SoftTargets
+from limbeck.targets.encoding import Encoding
+from limbeck.targets.encodings.dense import DenseLogits
+from limbeck.targets.encodings.lowrank import fit_low_rank
+from limbeck.targets.encodings.narrow import Precision
+from limbeck.targets.encodings.sampled import SampledTargets
+from limbeck.targets.encodings.topk import TopKLogProbs
 from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.types import Teacher
 
@@ -28,16 +35,77 @@ MEMBERS = (0, 1)
 ROWS = 60_000
 """Positions of the training text that the student is taught on."""
 ROWS_SEED = 0
+CALIBRATION_ROWS = 4096
+"""Rows that a low-rank basis is fitted to, about as many as a recording takes."""
 SOFT, HARD = 0.9, 0.1
+
+
+@final
+@dataclass(frozen=True)
+class Form:
+    """An encoding before it is fitted to answers."""
+
+    family: Literal["dense", "top-k", "low-rank", "sampled"]
+    size: int | Precision
+    """The type of dense logits, the classes of top-k, the rank, or the draws."""
+
+    @property
+    def key(self) -> str:
+        """For files and records."""
+        return f"{self.family}-{self.size}"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        match self.family:
+            case "dense":
+                return f"dense, {self.size}"
+            case "top-k":
+                return f"top-k, k = {self.size}"
+            case "low-rank":
+                return f"low-rank, int8, rank {self.size}"
+            case "sampled":
+                return f"sampled, {self.size} draws"
+
+    def encoding(self, temperature: float, sample_NC: Callable[[], Tensor]) -> Encoding:
+        """The encoding at a temperature; a basis is fitted to a sample of the teacher's logits."""
+        match self.family:
+            case "dense":
+                return DenseLogits(self.size)
+            case "top-k":
+                return TopKLogProbs(self.size, (temperature,), tempered=True)
+            case "low-rank":
+                return fit_low_rank(sample_NC(), self.size)
+            case "sampled":
+                return SampledTargets(self.size, (temperature,))
+
+    def divergence(self) -> Divergence:
+        """What a student is taught by: of samples, only a cross-entropy can be told; its gradient is that of the KL."""
+        return soft_cross_entropy if self.family == "sampled" else forward_kl
 
 
 class Lesson(NamedTuple):
     """What a student is taught with."""
 
-    name: str
-    """Of its files."""
     temperature: float | None
     """Of the soft targets; None for labels alone."""
+    form: Form | None = None
+    """In which the targets are encoded; None for the logits as they are."""
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        if self.temperature is None:
+            return "alone"
+        return f"{'logits' if self.form is None else self.form.key}-T-{self.temperature:g}"
+
+
+FORMS = (
+    *(Form("dense", dtype) for dtype in ("float32", "float16", "bfloat16")),
+    *(Form("top-k", k) for k in (4, 8, 15, 30, 60)),
+    *(Form("low-rank", rank) for rank in (14, 30, 62, 126)),
+    *(Form("sampled", draws) for draws in (8, 16, 32, 64)),
+)
 
 
 @final
@@ -88,6 +156,10 @@ class Bench:
             write_tensors(path, {"logits": answered(self.teacher, self.rows(split))})
         return read_tensors(path)["logits"]
 
+    def sample(self) -> Tensor:
+        """Answers to fit a basis to: every few of the student's rows.  -> (about CALIBRATION_ROWS, C)."""
+        return self.logits("train")[:: ROWS // CALIBRATION_ROWS]
+
     def student_file(self, lesson: Lesson, setting: Setting, seed: int, *, judged: bool) -> Path:
         """The scores of a run; the weights lie beside them."""
         name = f"{lesson.name}-rate-{setting.rate:g}-epochs-{setting.epochs}-dropout-{setting.dropout:g}-seed-{seed}"
@@ -132,5 +204,10 @@ def teaching(bench: Bench, lesson: Lesson) -> tuple[Teacher | None, Objective]:
     """The teacher of a lesson, and what is asked of the student."""
     if lesson.temperature is None:
         return None, 1.0 * HardLabels()
-    teacher = Replayed(bench.train.ids, bench.logits("train"))
-    return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
+    logits, form = bench.logits("train"), lesson.form
+    if form is None:
+        teacher: Teacher = Replayed(bench.train.ids, logits)
+        return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
+    teacher = Packed(bench.train.ids, logits, form.encoding(lesson.temperature, bench.sample))
+    soft = SoftTargets(temperature=lesson.temperature, divergence=form.divergence())
+    return teacher, SOFT * soft + HARD * HardLabels()

@@ -1,8 +1,8 @@
 """How far a decoded target is from the teacher's distribution, in a way that serves every encoding.
 
 p is the teacher's distribution at T, q a student's at T. What a student is pulled towards is a distribution p' too:
-the gradient in its logits of what it is trained on is q - p' (times T, for T² · divergence), where q - p would be that of
-the teacher itself.
+the gradient in its logits of what it is trained on is q - p' (times T, for T² · divergence), where q - p would be that
+of the teacher itself.
 
 - A dense answer, low-rank ones included: p' is what was decoded.
 - Top-k: the divergence of the coarsened distributions, kept classes and one bucket for the rest, has the gradient
@@ -78,4 +78,3 @@ def mean_error(p_BC: Tensor, q_BC: Tensor, answers_R: Sequence[Answer], temperat
 
 def _kl(p_BC: Tensor, other_BC: Tensor) -> float:
     return float(torch.where(p_BC > 0, p_BC * (p_BC / other_BC).log(), 0.0).sum(-1).mean())
-

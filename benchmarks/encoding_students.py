@@ -17,10 +17,14 @@ from torch import Tensor, nn
 
 from limbeck.data import TensorSet
 from limbeck.data.loader import Loader
+from limbeck.keyed import row_keys
 from limbeck.objective import Loss, Objective
-from limbeck.types import Batch, Head, LogitKnowledge, Prepare, Teacher
+from limbeck.targets.encoding import Encoding
+from limbeck.types import Batch, Head, Knowledge, LogitKnowledge, Prepare, Teacher
 
 BATCH = 256
+ENCODING_SEED = 0
+"""Of the rows' keys, by which sampled targets are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,38 @@ class Replayed:
     def __call__(self, batch: Batch) -> LogitKnowledge:
         """Look the rows up."""
         return LogitKnowledge(self._logits[torch.searchsorted(self._ids, batch.ids)])
+
+    def to(self, device: torch.device) -> Self:
+        """Stay: there is only the CPU here."""
+        return self
+
+
+@final
+class Packed:
+    """A teacher whose answers were encoded and packed into the bytes of a store's rows, and are decoded batch by batch.
+
+    It does in memory what a store does in files.
+    """
+
+    head: Head = "softmax"
+    classes = None
+    prepares: tuple[Prepare, ...] = ()
+    fingerprint = "packed"
+
+    def __init__(self, ids_N: Tensor, logits_NC: Tensor, encoding: Encoding) -> None:
+        self._ids, self._encoding, self._width = ids_N, encoding, logits_NC.shape[1]
+        self._layout = encoding.layout(self._width)
+        self._rows = torch.cat(
+            [
+                self._layout.pack(encoding.encode(LogitKnowledge(logits), row_keys(ENCODING_SEED, 0, ids)))
+                for ids, logits in zip(ids_N.split(1024), logits_NC.split(1024), strict=True)
+            ]
+        )
+
+    def __call__(self, batch: Batch) -> Knowledge:
+        """Look the rows up and decode them."""
+        fields = self._layout.unpack(self._rows[torch.searchsorted(self._ids, batch.ids)])
+        return self._encoding.decode(fields, self.head, self._width, {})
 
     def to(self, device: torch.device) -> Self:
         """Stay: there is only the CPU here."""
