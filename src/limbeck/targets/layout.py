@@ -67,11 +67,7 @@ class Layout:
     def pack(self, values: Mapping[str, Tensor]) -> Tensor:
         """Lay the fields' values side by side.  {name: (B, *shape)} -> (B, W) uint8."""
         rows = len(values[self.fields[0].name])
-        # Widths are told, not inferred: of no rows nothing can be inferred.
-        parts = [
-            values[field.name].contiguous().view(rows, math.prod(field.shape)).view(torch.uint8)
-            for field in self.fields
-        ]
+        parts = [_bytes_of(values[field.name], rows, math.prod(field.shape)) for field in self.fields]
         if self.padding:
             parts.append(torch.zeros(rows, self.padding, dtype=torch.uint8))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -89,3 +85,9 @@ class Layout:
     def as_json(self) -> list[dict[str, Any]]:
         """Return what a manifest says of it."""
         return [field.as_json() for field in self.fields]
+
+
+def _bytes_of(values: Tensor, rows: int, width: int) -> Tensor:
+    """(B, *shape) -> (B, bytes), without a copy of what lies in order."""
+    # Strides are told: along axes of one or no entries they may be anything, and then `view` refuses another type.
+    return values.contiguous().as_strided((rows, width), (width, 1)).view(torch.uint8)

@@ -81,7 +81,8 @@ def _within(values: Tensor, precision: Precision) -> bool:
 def _require_range(values: Tensor, narrow: Tensor, precision: Precision, head: Head) -> None:
     lost = narrow.isinf() != values.isinf()
     if lost.any():
+        less = " less the largest of its row" if head == "softmax" else ""
+        wider = "bfloat16 or float32" if precision == "float16" else "float32"
         raise ArgumentError(
-            f"A logit{' less the largest of its row' if head == 'softmax' else ''}, {float(values[lost][0]):g}, is beyond "
-            f"the range of {precision}; record in {'bfloat16 or ' if precision == 'float16' else ''}float32."
+            f"A logit{less}, {float(values[lost][0]):g}, is beyond the range of {precision}; record in {wider}."
         )
