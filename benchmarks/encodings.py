@@ -75,10 +75,9 @@ def choose(bench: Bench) -> Choices:
             best[lesson] = score, setting
     temperature = min(TEMPERATURES, key=lambda own: best[Lesson(own)][0])
     dense = {own: best[Lesson(own)][1] for own in TEMPERATURES}
-    shown = [
-        (lesson.name, {**asdict(setting), "validation": score}) for (lesson, setting, _), score in zip(tried, scores)
-    ]
-    grid = {lesson.name: [row for name, row in shown if name == lesson.name] for lesson in grids}
+    grid: dict[str, list[dict[str, Any]]] = {lesson.name: [] for lesson in grids}
+    for (lesson, setting, _), score in zip(tried, scores, strict=True):
+        grid[lesson.name].append({**asdict(setting), "validation": score})
     return Choices(best[ALONE][1], dense, temperature, grid)
 
 
