@@ -49,13 +49,18 @@ def read_npz(path: Path, *, kind: Kind | None, id_column: str | None, classes: S
 
 
 def _arrays(path: Path, where: str) -> Mapping[str, np.ndarray[Any, Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:  # NumPy's word for an array of Python objects
-        raise DataError(
-            f"{where} holds Python objects, which are code and are not loaded; store text as fixed-width arrays "
-            '(np.array(names, dtype="U")) and numbers as numbers.'
-        ) from error
-    except (OSError, zipfile.BadZipFile, EOFError, AttributeError, KeyError) as error:
-        raise DataError(f"{where} cannot be read: {str(error).rstrip('.')}.") from error
+    # Opened here: NumPy leaves the file open where it turns out to be no archive.
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{where} cannot be read: it is no NumPy archive, which np.savez writes.")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except Exception as error:  # a damaged archive raises whatever zipfile, zlib, struct and NumPy raise
+            if not (isinstance(error, ValueError) and "allow_pickle" in str(error)):
+                raise DataError(f"{where} cannot be read: {str(error).rstrip('.') or 'it is damaged'}.") from error
+            raise DataError(
+                f"{where} holds Python objects, which are code and are not loaded; store text as fixed-width arrays "
+                '(np.array(names, dtype="U")) and numbers as numbers.'
+            ) from error

@@ -117,6 +117,7 @@ def _class_columns(where: str, present: list[str], classes: Sequence[str] | None
     wanted = None if classes is None else [str(name) for name in classes]
     if wanted is not None and set(wanted) <= set(present):
         return _Columns(_once(where, present, wanted), wanted, None)
+    known = {*present, *(name for found in by_prefix for name in found.classes)}
     if wanted is not None:
         by_prefix = [_restricted(found, wanted) for found in by_prefix if set(wanted) <= set(found.classes)]
     if len(by_prefix) > 1:
@@ -125,8 +126,8 @@ def _class_columns(where: str, present: list[str], classes: Sequence[str] | None
     if by_prefix:
         return by_prefix[0]._replace(names=_once(where, present, by_prefix[0].names))
     if wanted is not None:
-        missing = [name for name in wanted if name not in present]
-        raise DataError(f"{where} has no column {missing[0]!r}, nor p_{missing[0]}; it has: {', '.join(present)}.")
+        first = min(wanted, key=lambda name: (name in known, name in present))
+        raise DataError(f"{where} has no column {first!r}, nor p_{first}; it has: {', '.join(present)}.")
     if not present:
         raise DataError(f"{where} has no columns besides the ids.")
     return _Columns(_once(where, present, present), present, None)
