@@ -50,6 +50,8 @@ def reply_of(line: str) -> Reply:
         top, extra = _tokens_of(_body_of(found))
     except _Unusable as error:
         return Reply(number, name, (), failure=str(error))
+    except (TypeError, AttributeError, LookupError, ValueError, OverflowError):
+        return Reply(number, name, (), failure="an answer in none of the shapes that are known")
     return Reply(number, name, top, extra)
 
 
