@@ -338,6 +338,10 @@ def test_text_can_be_augmented():
             "made 5 rows of torch.uint8 of column 'image', 6 rows of",
         ),
         (
+            lambda columns, keys: {"image": columns["image"][:6]},
+            "made 6 rows of torch.uint8 of column 'image', 12 rows of",
+        ),
+        (
             lambda columns, keys: {"image": list(columns["image"])},
             "made a list of 6 of column 'image', 6 rows of torch",
         ),
