@@ -2,9 +2,11 @@
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,30 @@ def whole_directory(final: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or leave what was there."""
+def write_bytes(path: Path, *chunks: bytes | memoryview) -> None:
+    """Write a whole file, chunk after chunk, or leave what was there. A failure leaves nothing half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(path)
-    aside.write_text(text, encoding="utf-8")
-    _sync(aside)
-    aside.replace(path)
+    try:
+        with aside.open("xb", buffering=0) as file:
+            for chunk in chunks:
+                _write_all(file, memoryview(chunk))
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _write_all(file: FileIO, rest: memoryview) -> None:
+    """Write bytes without a copy; near a limit the system takes only a part, and says why at the next attempt."""
+    while len(rest):
+        rest = rest[file.write(rest) :]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or leave what was there."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,11 +116,12 @@ def is_aside(path: Path) -> bool:
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written in a folder. No other process may be writing there."""
     for path in folder.glob(f"{_ASIDE}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}")
+    # Writers on two machines may share a folder, and a process number.
+    return path.with_name(f"{_ASIDE}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Is a store what it was when it was written, to the bit?"""
+
+import hashlib
+from pathlib import Path
+
+from limbeck.errors import ArgumentError, StoreError
+from limbeck.files import is_aside
+from limbeck.targets.folder import require_size
+from limbeck.targets.manifest import MANIFEST, RECORDING, FileRecord
+from limbeck.targets.store import Targets
+from limbeck.targets.tensorfile import mapped_bytes
+
+
+def verify(source: Targets | Path | str) -> None:
+    """Compare every file of a store with its manifest, and the manifest with itself.
+
+    Files beside them that a reader could take for the store's own, tensors, JSON or what a killed writer left, are
+    damage too: a folder is copied and published as a whole. Others, such as the README of a repository, are left alone.
+
+    Raises: StoreError for the first damage found: any changed bit of any file is found. ArgumentError for targets that
+        are in memory or elsewhere, which have no files here.
+    """
+    targets = source if isinstance(source, Targets) else Targets.open(source)
+    folder = targets.path
+    if folder is None:
+        raise ArgumentError("verify: these targets are not in a folder on this machine.")
+    if mapped_bytes(folder / MANIFEST).tobytes() != targets.manifest.to_bytes():
+        raise StoreError(f"The manifest of {folder} was changed after it was opened.")
+    for record in targets.manifest.files.values():
+        require_size(folder, record)
+        _require_content(folder, record)
+    _refuse_others(folder, {MANIFEST, *targets.manifest.files})
+    for name in targets.parts:
+        targets.part(name).open()
+
+
+def _require_content(folder: Path, record: FileRecord) -> None:
+    if hashlib.sha256(mapped_bytes(folder / record.file).data).hexdigest() != record.sha256:
+        raise StoreError(f"The file {record.file} in {folder} is damaged: its checksum is not the manifest's.")
+
+
+def _refuse_others(folder: Path, known: set[str]) -> None:
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known and _looks_like_ours(path))
+    if RECORDING in others or any(is_aside(folder / name) for name in others):
+        raise StoreError(
+            f"The store {folder} is whole, but its writer was stopped before it had tidied up; run the recording once "
+            "more with --resume."
+        )
+    if others:
+        raise StoreError(f"The file {others[0]} in {folder} is no part of the store; remove it.")
+
+
+def _looks_like_ours(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".json") or is_aside(path)
