@@ -33,13 +33,20 @@ BUSY = 0.5
 """Load average above which other programs will have disturbed the measurement."""
 
 EPOCH_LOOPS: Mapping[str, Callable[..., Any]] = {
-    "lean, recorded teacher": partial(lean, recorded=True),
+    "lean, recorded teacher": partial(lean, recorded="teacher"),
+    "recorded": partial(ours, recorded="teacher"),
     "lean": lean,
     "Trainer": trainer,
     "ours": ours,
     "lean, bfloat16": partial(lean, half=True),
     "ours, bfloat16": partial(ours, half=True),
 }
+ENSEMBLE_LOOPS: Mapping[str, Loop] = {
+    "lean, recorded ensemble": partial(lean, recorded="ensemble"),
+    "recorded, ten-network ensemble": partial(ours, recorded="ensemble"),
+    "ours, ten-network ensemble": partial(ours, ensemble=True),
+}
+"""Loops that learn from another teacher than the others, so that their students are others."""
 STEP_LOOPS: Mapping[str, Loop] = {"lean": lean, "ours": ours, "Accelerate": plain_accelerate}
 CLIPPED = ", clipped"
 
@@ -118,13 +125,16 @@ def mnist(folder: Path, rows: int) -> tuple[Tensor, Tensor]:
 def measure_epochs(task: Task, rounds: int) -> dict[str, Any]:
     """Time all loops with and without clipping, print seconds per epoch, return the record."""
     clipped = {name + CLIPPED: partial(loop, clip_norm=CLIP_NORM) for name, loop in EPOCH_LOOPS.items()}
-    for same in (without_half(EPOCH_LOOPS), without_half(clipped)):
+    for same in (without_half(EPOCH_LOOPS), without_half(clipped), ENSEMBLE_LOOPS):
         check_same_students(same, task)
-    seconds = timed({**EPOCH_LOOPS, **clipped}, task, rounds=rounds, seed=SEED)
+    seconds = timed({**EPOCH_LOOPS, **clipped, **ENSEMBLE_LOOPS}, task, rounds=rounds, seed=SEED)
     ratios = [found for suffix in ("", CLIPPED) for found in epoch_ratios(seconds, suffix)]
+    ratios += ensemble_ratios(seconds)
     print(f"\nSeconds per epoch of {len(task.features)} rows, median of {rounds} rounds\n{'':34}plain   clipped")
     for name in EPOCH_LOOPS:
         print(f"  {name:30}{median(seconds[name]):7.3f}{median(seconds[name + CLIPPED]):10.3f}")
+    for name in ENSEMBLE_LOOPS:
+        print(f"  {name:30}{median(seconds[name]):7.3f}")
     return reported(seconds, ratios)
 
 
@@ -139,6 +149,7 @@ def epoch_ratios(seconds: Mapping[str, Sequence[float]], suffix: str) -> list[Ra
     pairs: list[tuple[str, str, float | None]] = [
         ("ours", "lean", OVERHEAD_GOAL),
         ("ours", "lean, recorded teacher", None),
+        ("recorded", "lean, recorded teacher", OVERHEAD_GOAL),
         ("ours", "Trainer", None),
         ("Trainer", "lean", None),
         ("ours, bfloat16", "ours", half_goal),
@@ -146,6 +157,14 @@ def epoch_ratios(seconds: Mapping[str, Sequence[float]], suffix: str) -> list[Ra
         ("ours, bfloat16", "lean, bfloat16", OVERHEAD_GOAL),
     ]
     return [ratio(seconds, over + suffix, under + suffix, seed=SEED, goal=goal) for over, under, goal in pairs]
+
+
+def ensemble_ratios(seconds: Mapping[str, Sequence[float]]) -> list[Ratio]:
+    """Compare the loops that learn from ten networks."""
+    return [
+        ratio(seconds, "recorded, ten-network ensemble", "lean, recorded ensemble", seed=SEED, goal=OVERHEAD_GOAL),
+        ratio(seconds, "ours, ten-network ensemble", "lean, recorded ensemble", seed=SEED),
+    ]
 
 
 def measure_steps(task: Task, rounds: int) -> dict[str, Any]:

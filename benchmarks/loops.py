@@ -22,14 +22,19 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.optim import Adam, Optimizer
 
 from limbeck.data import TensorSet, plain_features
+from limbeck.data.loader import Loader
 from limbeck.data.order import private_generator
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import Distillation, Precision
-from limbeck.teachers import FrozenTeacher
+from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.training.distill import distill
+from limbeck.training.progress import Silent
+from limbeck.training.recording import record
+from limbeck.types import Dense, Teacher
 
 TEMPERATURE = 4.0
 SOFT, HARD = 0.9, 0.1
+MEMBERS = 10
 CLIP_NORM = 1.0
 
 # fused=False: every loop steps with the same kernels, whatever torch would choose for it.
@@ -78,10 +83,50 @@ class Task:
         return network(self.teacher_widths).eval().requires_grad_(False)
 
     @cached_property
-    @torch.no_grad()
+    def members(self) -> Sequence[nn.Module]:
+        """Networks like the teacher, with other weights."""
+        torch.manual_seed(self.seed + 2)
+        return [network(self.teacher_widths).eval().requires_grad_(False) for _ in range(MEMBERS)]
+
+    @cached_property
     def teacher_logits(self) -> Tensor:
         """The teacher's answers to all rows, (N, C): the recorded teacher of the plainest loop."""
-        return torch.cat([self.teacher(rows) for rows in self.features.split(self.batch_size)])
+        return self._answers(FrozenTeacher(self.teacher, prepare=plain_features))
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """The members as one teacher, with the arithmetic mean of their distributions."""
+        return Ensemble([FrozenTeacher(member, prepare=plain_features) for member in self.members])
+
+    @cached_property
+    def ensemble_logits(self) -> Tensor:
+        """The ensemble's answers to all rows at the temperature of the runs, (N, C)."""
+        return self._answers(self.ensemble)
+
+    def _answers(self, teacher: Teacher) -> Tensor:
+        batches = Loader(TensorSet(self.features), teacher.prepares, batch_size=self.batch_size).sequential()
+        answers = [teacher(batch).at(TEMPERATURE) for batch in batches]
+        return torch.cat([answer.logits for answer in answers if isinstance(answer, Dense)])
+
+    @cached_property
+    def folder(self) -> "tempfile.TemporaryDirectory[str]":
+        """Where the stores are, as long as the task lives."""
+        return tempfile.TemporaryDirectory()
+
+    @cached_property
+    def store(self) -> Path:
+        """The teacher's answers, recorded."""
+        return self._recorded(self.specification, "teacher")
+
+    @cached_property
+    def ensemble_store(self) -> Path:
+        """The ensemble's answers, recorded at temperature 1 and that of the runs."""
+        return self._recorded(replace(self.specification, teacher=self.ensemble), "ensemble")
+
+    def _recorded(self, spec: Distillation, name: str) -> Path:
+        store = Path(self.folder.name) / name
+        record(spec, store, watcher=Silent())
+        return store
 
     def beginning(self) -> tuple[nn.Module, Optimizer]:
         """A fresh student and its optimiser."""
@@ -126,11 +171,16 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
     return SOFT * TEMPERATURE**2 * soft + HARD * cross_entropy(student_logits, labels)
 
 
-def lean(task: Task, *, recorded: bool = False, half: bool = False, clip_norm: float | None = None) -> Lap:
-    """The plainest loop: rows in memory, nothing checked, nothing recorded, nothing waited for."""
+def lean(task: Task, *, recorded: str = "", half: bool = False, clip_norm: float | None = None) -> Lap:
+    """The plainest loop: rows in memory, nothing checked, nothing recorded, nothing waited for.
+
+    The answers of a `recorded` "teacher" or "ensemble" lie in memory too.
+    """
     student, optimizer = task.beginning()
     generator = task.order_generator()
-    teacher, teacher_logits = task.teacher, task.teacher_logits if recorded else None
+    teacher, teacher_logits = task.teacher, None
+    if recorded:
+        teacher_logits = task.ensemble_logits if recorded == "ensemble" else task.teacher_logits
     began = time.perf_counter()
     for chosen in torch.randperm(len(task.features), generator=generator).split(task.batch_size):
         inputs, labels = task.features.index_select(0, chosen), task.labels.index_select(0, chosen)
@@ -146,12 +196,21 @@ def lean(task: Task, *, recorded: bool = False, half: bool = False, clip_norm: f
     return Lap(time.perf_counter() - began, student.state_dict())
 
 
-def ours(task: Task, *, half: bool = False, clip_norm: float | None = None) -> Lap:
-    """This project's `distill`, timed by the watcher that a user could pass too."""
+def ours(
+    task: Task, *, recorded: str = "", ensemble: bool = False, half: bool = False, clip_norm: float | None = None
+) -> Lap:
+    """This project's `distill`, timed by the watcher that a user could pass too.
+
+    The teacher is live, or the ten networks of a live `ensemble`, or a store of the `recorded` "teacher" or "ensemble".
+    """
     precision: Precision = "bfloat16" if half else "float32"
     stopwatch = Stopwatch()
+    spec = replace(task.specification, precision=precision, clip_norm=clip_norm)
+    if ensemble:
+        spec = replace(spec, teacher=task.ensemble)
+    if recorded:
+        spec = replace(spec, teacher=None, targets=task.ensemble_store if recorded == "ensemble" else task.store)
     with tempfile.TemporaryDirectory() as folder:
-        spec = replace(task.specification, precision=precision, clip_norm=clip_norm)
         run = distill(spec, Path(folder) / "run", watcher=stopwatch)
         return Lap(stopwatch.seconds, load_file(run.weights))
 

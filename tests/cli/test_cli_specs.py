@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.cli.distill import specification_of
+from limbeck.cli.distill import folder_of, specification_of
 from limbeck.training.rebuild import load_student
 
 REFUSED = {
@@ -62,9 +62,10 @@ def test_a_lambda_is_good_enough_where_no_other_process_needs_it(limbeck, folder
 
 
 def test_a_run_without_out_is_named_after_its_spec(folder):
-    assert specification_of(["spec.py:small"]).out == Path("runs/spec")
-    assert specification_of(["digits"]).out == Path("runs/digits")
-    assert specification_of(["--data", "train.csv", "--student", "model.py:student"]).out == Path("runs/student")
+    assert folder_of(specification_of(["spec.py:small"])) == Path("runs/spec")
+    assert folder_of(specification_of(["digits"])) == Path("runs/digits")
+    in_parts = specification_of(["--data", "train.csv", "--student", "model.py:student"])
+    assert folder_of(in_parts) == Path("runs/student")
 
 
 def test_a_spec_may_import_the_files_beside_it_and_its_student_is_found_from_anywhere(limbeck, folder, monkeypatch):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import partial, wraps
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -22,6 +23,9 @@ from limbeck.specification import Distillation, Precision
 Result = TypeVar("Result")
 
 _SCALARS: Mapping[str, Any] = {
+    "targets": str | None,
+    "views": int | None,
+    "view_seed": int,
     "epochs": int,
     "batch_size": int,
     "microbatches": int,
@@ -107,9 +111,9 @@ def help_of(flags: Callable[..., Any], prog: str) -> str:
     return written_on(said).partition("\n\n")[2].strip("\n")
 
 
-def help_of_overrides(spec: Distillation, prog: str) -> str:
-    """Return the help of a specification's own flags."""
-    return help_of(_record({flag.name: flag for flag in _flags_of(spec)}), prog)
+def help_of_overrides(spec: Distillation, prog: str, *, leave_out: Iterable[str] = ()) -> str:
+    """Return the help of a specification's own flags, but for those that were shown before."""
+    return help_of(_record({flag.name: flag for flag in _flags_of(spec) if flag.name not in leave_out}), prog)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +127,7 @@ class _Flag:
 def _flags_of(spec: Distillation) -> Iterator[_Flag]:
     about = docs_of_fields(Distillation)
     for name, kind in _SCALARS.items():
-        current = getattr(spec, name)
-        yield _Flag(name=name, kind=kind, current=tuple(current) if name == "track" else current, about=about[name])
+        yield _Flag(name=name, kind=kind, current=_plain(getattr(spec, name)), about=about[name])
     for term_name, (weight, term) in spec.goal.terms.items():
         about = {"weight": f"Of the term {term_name} in the sum.", **docs_of_fields(type(term))}
         for setting, current in _settings(weight, term).items():
@@ -136,6 +139,13 @@ def _flags_of(spec: Distillation) -> Iterator[_Flag]:
         for keyword, current in spec.optimizer.keywords.items():
             if isinstance(current, bool | int | float):
                 yield _Flag(name=f"optimizer.{keyword}", kind=type(current), current=current, about=about_all)
+
+
+def _plain(value: Any) -> Any:
+    """Return a field's value as a flag would give it."""
+    if isinstance(value, Path):
+        return str(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _settings(weight: Any, term: Term) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from limbeck.errors import Interrupted, LimbeckError, SpecificationError
 
 COMMANDS = {
     "demo": "the main job on real bundled digits: an ensemble, a small student, a verdict, a page",
-    "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --teacher --student",
+    "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --student --teacher|--targets",
+    "record": "run a SPEC's teacher once over the rows and keep its soft targets, to teach from as often as you like",
+    "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
     "report": "make the page of a finished run again",
 }
 
-RESUMABLE = (["demo"], ["distill"])
+RESUMABLE = (["demo"], ["distill"], ["record"])
 """Commands with a flag --resume."""
 
 

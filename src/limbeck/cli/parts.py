@@ -21,18 +21,21 @@ def from_parts(
     data: str,
     student: str,
     teacher: str | None = None,
+    targets: str | None = None,
     label: str | None = None,
     test: str = "0.15",
     temperature: float = TEMPERATURE,
     soft: float = SOFT,
 ) -> Distillation:
-    """Distil a teacher that you have into a student that you define, on data that you name.
+    """Distil a teacher that you have, or its predictions, into a student that you define, on data that you name.
 
     Args:
         data: a .parquet or .csv file, a folder in the Hugging Face layout, or an id of the hub.
         student: FILE.py:factory, a function that returns the student.
         teacher: FILE.py:object, a module or a function that returns one; or the folder of a finished run; without a
-            teacher the student learns from the labels alone.
+            teacher or targets the student learns from the labels alone.
+        targets: the teacher's answers instead: a store that `limbeck record` or `limbeck targets import` made, or a
+            file of predictions (.npz, .parquet, .csv, .jsonl).
         label: the label column; "label" unless given.
         test: a file of test rows, or the share of rows to hold out for testing where the data bring no test split.
         temperature: of the soft targets.
@@ -40,13 +43,42 @@ def from_parts(
     """
     if not 0 <= soft <= 1:
         raise SpecificationError(f"--soft must lie in [0, 1]. Got {soft}.")
-    if teacher is None and (temperature, soft) != (TEMPERATURE, SOFT):
-        raise SpecificationError("--temperature and --soft are of the soft targets, which need a --teacher.")
+    taught = teacher is not None or targets is not None
+    if not taught and (temperature, soft) != (TEMPERATURE, SOFT):
+        raise SpecificationError(
+            "--temperature and --soft are of the soft targets, which need a --teacher or its --targets."
+        )
     return Distillation(
         data=partial(read, _whole(data, "--data"), label=label, test=_share_or_file(test)),
         student=_factory(student, "--student"),
         teacher=None if teacher is None else _teacher(teacher),
-        objective=_objective(teacher is not None, temperature, soft),
+        targets=None if targets is None else _whole(targets, "--targets"),
+        objective=_objective(taught, temperature, soft),
+    )
+
+
+def teacher_from_parts(
+    *,
+    data: str,
+    teacher: str,
+    label: str | None = None,
+    test: str = "0.15",
+    temperature: float = TEMPERATURE,
+) -> Distillation:
+    """Record a teacher that you have on data that you name.
+
+    Args:
+        data: a .parquet or .csv file, a folder in the Hugging Face layout, or an id of the hub.
+        teacher: FILE.py:object, a module or a function that returns one; or the folder of a finished run.
+        label: the label column; "label" unless given.
+        test: a file of test rows, or the share of rows to hold out for testing where the data bring no test split.
+        temperature: that the student will ask for: an arithmetic ensemble must be recorded at it.
+    """
+    return Distillation(
+        data=partial(read, _whole(data, "--data"), label=label, test=_share_or_file(test)),
+        student=nn.Identity,  # no student is built
+        teacher=_teacher(teacher),
+        objective=1.0 * SoftTargets(temperature=temperature),
     )
 
 

@@ -1,9 +1,11 @@
 """The short human summaries that commands end with."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -11,7 +13,11 @@ from limbeck.errors import MissingExtra
 from limbeck.evidence.facts import facts_of_run
 from limbeck.files import write_json
 from limbeck.report.page import write_page
+from limbeck.targets.manifest import Manifest
+from limbeck.targets.store import Targets
+from limbeck.training.recording import in_bytes
 from limbeck.training.run import Run
+from limbeck.types import Answer, Dense, TopK
 
 
 def show_run(run: Run) -> None:
@@ -86,3 +92,78 @@ def _verdict(difference: Mapping[str, Any]) -> str:
         f"Distilled against labels alone, paired over {seeds} seeds: {found.lstrip('+')} "
         f"({difference['level']:.0%} interval {low:+.2f} to {high:+.2f}, p = {difference['p_value']:.4f}): {meaning}."
     )
+
+
+def show_targets(targets: Targets, where: str | Path) -> None:
+    """Print what a store of soft targets holds."""
+    table = Table(title=str(where), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in _of_store(targets.manifest):
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def _of_store(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    for name, part in manifest.parts.items():
+        views = "" if part.views == 1 else f" × {part.views} views"
+        shards = f"{len(part.shards)} shard{'s' if len(part.shards) != 1 else ''}"
+        yield name, f"{part.rows:,} rows{views} in {shards}{'' if part.fingerprint else ', known by id alone'}"
+    yield "classes", f"{manifest.width:,}, {manifest.head}{_some_names(manifest.classes)}"
+    settings = [f"{key} {value}" for key, value in manifest.encoding.items() if key not in ("name", "temperatures")]
+    yield "encoding", ", ".join([manifest.encoding["name"], *settings])
+    yield "temperatures", "any" if manifest.temperatures is None else ", ".join(f"{t:g}" for t in manifest.temperatures)
+    total = sum(record.bytes for record in manifest.files.values())
+    yield "bytes", f"{manifest.row_bytes} a row and view, {in_bytes(total)} in all"
+    for name, feature in manifest.features.items():
+        yield f"feature {name}", f"{feature['dtype']}, {' × '.join(map(str, feature['shape'])) or 'a number'}"
+    kind, known = manifest.teacher["kind"], manifest.teacher["fingerprint"]
+    yield "teacher", kind if known is None else f"{kind} {known[:12]}, answering in {manifest.teacher['precision']}"
+    if manifest.transform is not None:
+        yield "views", json.dumps(dict(manifest.transform), sort_keys=True)
+    if manifest.marks:
+        yield "marks", ", ".join(manifest.marks)
+
+
+def _some_names(classes: tuple[str, ...] | None) -> str:
+    if classes is None:
+        return ", without names"
+    shown = ", ".join(classes[:10])
+    return f": {shown}{', …' if len(classes) > 10 else ''}"
+
+
+MOST_BARS = 12
+"""Classes that are drawn of one row; of more, the likeliest."""
+
+
+def show_row(targets: Targets, row: int, *, part: str, view: int, temperature: float) -> None:
+    """Draw the targets of one row as bars. Raises: MismatchError for a row, view or temperature that is not there."""
+    answer = targets.knowledge(torch.tensor([row]), view, part).at(temperature)
+    names = targets.manifest.classes or tuple(map(str, range(targets.manifest.width)))
+    found = [(names[number], prob) for number, prob in _probabilities(answer, temperature)]
+    shown = found[:MOST_BARS]
+    if len(names) > len(shown) and targets.manifest.head == "softmax":
+        rest = max(1 - sum(prob for _, prob in shown), 0.0)
+        shown = [*shown, (f"the {len(names) - len(shown):,} others", rest)]
+    width = max(len(name) for name, _ in shown)
+    print(f"{part} row {row}, view {view}, at temperature {temperature:g}")
+    for name, prob in shown:
+        print(f"  {name:<{width}}  {prob:8.4%}  {'█' * round(prob * BAR)}")
+
+
+BAR = 50
+"""Columns of a bar of probability 1."""
+
+
+def _probabilities(answer: Answer, temperature: float) -> list[tuple[int, float]]:
+    """The classes that an answer names with their probabilities, the likeliest first."""
+    if isinstance(answer, Dense):
+        tempered = answer.logits[0].float() / temperature
+        probs = tempered.softmax(-1) if answer.head == "softmax" else tempered.sigmoid()
+        pairs = list(enumerate(probs.tolist()))
+    elif isinstance(answer, TopK):
+        pairs = list(zip(answer.ids[0].tolist(), answer.log_probs[0].float().exp().tolist(), strict=True))
+    else:
+        weights = torch.zeros(answer.classes).index_add(0, answer.ids[0].long(), answer.weights[0].float())
+        pairs = [(number, weight) for number, weight in enumerate(weights.tolist()) if weight]
+    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))

@@ -5,35 +5,21 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from limbeck.data.content import row_fingerprints
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError
 from limbeck.specification import Distillation, Json, identity, to_json
+from limbeck.targets.open import open_targets
+from limbeck.targets.store import Targets
+from limbeck.targets.teacher import RecordedTeacher
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.training.progress import Watcher
 from limbeck.types import Teacher, TransferSet
-
-try:  # TEMPORARY
-    from limbeck.data.content import row_fingerprints
-    from limbeck.targets.open import open_targets
-    from limbeck.targets.store import Targets
-    from limbeck.targets.teacher import RecordedTeacher
-except ImportError:
-
-    class RecordedTeacher:
-        pass
-
-    Targets = object
-
-
-def is_store(source):  # TEMPORARY
-    from pathlib import Path
-
-    return (Path(source) / "manifest.json").is_file()
 
 
 def teacher_identity(spec: Distillation) -> str:
@@ -42,7 +28,7 @@ def teacher_identity(spec: Distillation) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def transform_of(spec: Distillation) -> Json:
+def transform_of(spec: Distillation) -> dict[str, Json] | None:
     """Describe how the rows of each view were made; None where there are only the raw ones."""
     if spec.augment is None:
         return None
@@ -55,7 +41,7 @@ def recorded_teacher(spec: Distillation, splits: Splits) -> RecordedTeacher:
     Raises: MismatchError for targets of another teacher or of other views; StoreError where they cannot be read.
     """
     assert spec.targets is not None  # the caller has looked
-    targets = open_targets(spec.targets, classes=splits.train.classes)
+    targets = open_targets(spec.targets, classes=splits.train.classes, head=splits.train.head)
     if spec.teacher is not None:
         _require_same_teacher(targets, spec)
     _require_same_views(targets, spec)
@@ -80,8 +66,8 @@ def _require_same_views(targets: Targets, spec: Distillation) -> None:
         )
 
 
-def _in_words(transform: Json) -> str:
-    return "nothing" if transform is None else json.dumps(transform, sort_keys=True)
+def _in_words(transform: Mapping[str, Any] | None) -> str:
+    return "nothing" if transform is None else json.dumps(dict(transform), sort_keys=True)
 
 
 def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watcher: Watcher) -> dict[str, Teacher]:
@@ -124,6 +110,23 @@ def views_of(teacher: Teacher | None, spec: Distillation) -> int | None:
         counts = [count for member in teacher.members if (count := views_of(member, spec)) is not None]
         return min(counts, default=None)
     return teacher.views if isinstance(teacher, RecordedTeacher) else None
+
+
+def contents_of(rows: TransferSet, ids: Tensor) -> Tensor:
+    """Return the hash of the content of each of the rows with these ids.  (N,) int64 -> (N,) int64.
+
+    Raises: MismatchError for ids that the rows do not have.
+    """
+    order = rows.ids.argsort()
+    places = torch.searchsorted(rows.ids[order], ids).clamp(max=len(order) - 1)
+    positions = order[places]
+    missing = ids[rows.ids[positions] != ids]
+    if len(missing):
+        first = ", ".join(map(str, missing[:5].tolist()))
+        raise MismatchError(
+            f"The data have no rows for {len(missing)} of {len(ids)} predictions; the first ids: {first}."
+        )
+    return row_fingerprints(rows, positions)
 
 
 @final

@@ -22,12 +22,13 @@ from limbeck.specification import (
     require_importable,
     to_json,
 )
+from limbeck.targets.open import is_store
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher, prepare_of
 from limbeck.training.place import Place
 from limbeck.training.progress import Watcher
 from limbeck.training.rebuild import load_student
-from limbeck.training.recorded import is_store, recorded_teacher
+from limbeck.training.recorded import recorded_teacher
 from limbeck.training.run import Run
 from limbeck.training.runner import run_all
 from limbeck.training.surroundings import rows_of

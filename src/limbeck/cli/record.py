@@ -1,0 +1,97 @@
+"""`limbeck record SPEC`: run the teacher once over the rows, and keep what it answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from limbeck.cli.parts import teacher_from_parts
+from limbeck.cli.show import show_targets
+from limbeck.cli.specs import Asked, Command, asked_of, help_for
+from limbeck.errors import SpecificationError
+from limbeck.training.recording import EncodingName, Form, record
+
+_USAGE = """usage: limbeck record SPEC [flags]
+       limbeck record --data FOLDER|FILE|ID --teacher FILE.py:object|RUN [flags]
+
+SPEC is the one that `limbeck distill` takes: file.py:function, or the name of a recipe: {recipes}. A student is then
+taught by `limbeck distill SPEC --targets STORE`, as often as you like; the teacher does not run again.
+"""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Flags of a recording."""
+
+    out: Path | None = None
+    """The folder of the store; the specification's `targets`, or runs/NAME-targets, unless given."""
+    resume: bool = False
+    """Go on with a recording that was stopped; whole shards are kept."""
+    parallel: int | None = None
+    """How many members of an ensemble that must first be trained are trained at once; one per core unless given."""
+    encoding: EncodingName = "dense"
+    """dense: every logit; members: every logit of every member of an ensemble; top-k: the likeliest classes and the
+    weight of the rest; low-rank: int8 coefficients in a basis; sampled: classes drawn from the distribution."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the logits of dense and members."""
+    temperatures: tuple[float, ...] = ()
+    """At which an arithmetic ensemble, top-k or sampled can be asked; 1 and the objective's unless given."""
+    k: int = 16
+    """Classes that top-k tells apart."""
+    rank: int = 32
+    """Coefficients of low-rank."""
+    draws: int = 32
+    """Classes that sampled draws for each row."""
+    features: tuple[str, ...] = ()
+    """Submodules of the teacher whose outputs are kept too."""
+    share: tuple[int, int] | None = None
+    """NUMBER OF: write only the shards of one of several processes that do not know of one another, numbered from 0."""
+    recording_batch: int = 512
+    """Rows that the teacher answers at once."""
+    shard_rows: int | None = None
+    """Rows of a shard, which is what a stop loses at most; about an eighth of all unless given."""
+
+    def __post_init__(self) -> None:
+        for name in ("parallel", "k", "rank", "draws", "recording_batch", "shard_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                flag = "--" + name.replace("_", "-")
+                raise SpecificationError(f"{flag} must be a whole number of at least 1. Got {value}.")
+        if self.share is not None and not 0 <= self.share[0] < self.share[1]:
+            raise SpecificationError(
+                f"--share must be two numbers, the process's from 0 on and how many there are. Got {self.share}."
+            )
+
+
+COMMAND = Command(name="record", common=Common, parts=teacher_from_parts, needs=("--data", "--teacher"), usage=_USAGE)
+
+
+def run(words: Sequence[str]) -> None:
+    """Record, and print what the store holds."""
+    if any(word in ("-h", "--help") for word in words):
+        print(help_for(COMMAND, [word for word in words if word not in ("-h", "--help")]))
+        return
+    asked = asked_of(COMMAND, words)
+    common = asked.common
+    form = Form(**{field.name: getattr(common, field.name) for field in fields(Form)})
+    targets = record(
+        asked.spec,
+        folder_of(asked),
+        form=form,
+        batch_size=common.recording_batch,
+        shard_rows=common.shard_rows,
+        features=common.features,
+        resume=common.resume,
+        share=common.share,
+        parallel=common.parallel,
+    )
+    if targets is None:
+        print(f"This share is written; the store {folder_of(asked)} is whole once every other one is, too.")
+    else:
+        show_targets(targets, folder_of(asked))
+
+
+def folder_of(asked: Asked[Common]) -> Path:
+    """The store's folder: --out, or where the specification looks for its targets, or runs/NAME-targets."""
+    named = asked.spec.targets
+    return asked.common.out or (Path("runs") / f"{asked.stem('teacher')}-targets" if named is None else Path(named))
