@@ -74,6 +74,7 @@ class Part:
     ) -> None:
         self.ids, self.contents, self.views = ids, contents, views
         self._firsts = np.array(firsts, np.int64)
+        self._numbers = np.arange(len(firsts) + 1)
         self._shard, self._row_bytes, self._where = shard, row_bytes, where
         self._features = {field.name: field for field in features}
         self._ids: Positions = ids.numpy()
@@ -99,7 +100,7 @@ class Part:
 
         Raises: MismatchError for ids that were not recorded; names the first of them and says how many there are.
         """
-        asked: Positions = ids.numpy()
+        asked: Positions = ids.numpy() if ids.dtype == torch.int64 else ids.long().numpy()
         if self._run_from is not None:
             found = asked - self._run_from if self._run_from else asked
             if _inside(found, len(self._ids)):
@@ -110,14 +111,24 @@ class Part:
                 return found
         raise self._missing(asked)
 
+    def read(self, ids: Tensor, view: int = 0, features: Sequence[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+        """Find rows by their ids and read them, and some of their inner activations.
+
+        (B,) int64 -> (B, W) uint8, {name: (B, *shape)}: memory of their own.
+
+        Raises: MismatchError for rows, a view or features that were not recorded; StoreError for damage.
+        """
+        self.require_features(features)
+        place = self._place(self.positions(ids), view)
+        return self._rows(place), {name: self._feature(name, place) for name in features}
+
     def gather(self, positions: Positions | Tensor, view: int = 0) -> Tensor:
         """Read packed rows.  (B,) int64 in [0, N) -> (B, W) uint8, memory of its own.
 
         Raises: ArgumentError for positions out of their range; MismatchError for a view that was not recorded;
             StoreError where the store is damaged.
         """
-        numbers, cells = self._place(positions, view)
-        return _as_tensor(self._gathered(numbers, cells, _rows_of, self._row_bytes))
+        return self._rows(self._place(self._checked(positions), view))
 
     def features(
         self, positions: Positions | Tensor, view: int = 0, names: Sequence[str] | None = None
@@ -126,14 +137,12 @@ class Part:
 
         Raises: as `gather` does, and MismatchError for features that were not recorded.
         """
-        wanted = self._features if names is None else names
-        if not wanted:
-            return {}
+        wanted = tuple(self._features) if names is None else names
         self.require_features(wanted)
-        numbers, cells = self._place(positions, view)
-        return {name: self._feature(name, numbers, cells) for name in wanted}
+        place = self._place(self._checked(positions), view)
+        return {name: self._feature(name, place) for name in wanted}
 
-    def require_features(self, names: Sequence[str] | Mapping[str, Field]) -> None:
+    def require_features(self, names: Sequence[str]) -> None:
         """Refuse features that were not recorded. Raises: MismatchError."""
         for name in names:
             if name not in self._features:
@@ -147,87 +156,73 @@ class Part:
 
         Raises: as `gather` does.
         """
-        numbers, cells = self._place(positions, view)
-        return self._gathered_ragged(numbers, cells)
+        return self._ragged(self._place(self._checked(positions), view))
 
     def block(self, first: int, rows: int) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Read consecutive rows in all views, as `Recording.commit` takes them: packed rows, features, offsets."""
         positions = np.repeat(np.arange(first, first + rows), self.views)
-        numbers, cells = self._place(positions, np.tile(np.arange(self.views), rows))
-        found = {name: self._feature(name, numbers, cells) for name in self._features}
+        place = self._place(positions, np.tile(np.arange(self.views), rows))
+        found = {name: self._feature(name, place) for name in self._features}
         features = {name: values.view(rows, self.views, *values.shape[1:]) for name, values in found.items()}
-        if self._is_ragged():
-            packed, lengths = self._gathered_ragged(numbers, cells)
+        if rows and self._shard(0).offsets is not None:
+            packed, lengths = self._ragged(place)
             return packed, features, torch.cat((lengths.new_zeros(1), lengths.cumsum(0)))
-        packed = _as_tensor(self._gathered(numbers, cells, _rows_of, self._row_bytes))
-        return packed.view(rows, self.views, self._row_bytes), features, None
+        return self._rows(place).view(rows, self.views, self._row_bytes), features, None
 
-    def _is_ragged(self) -> bool:
-        return len(self._firsts) > 0 and self._shard(0).offsets is not None
-
-    def _place(self, positions: Positions | Tensor, view: int | Positions) -> tuple[Positions | None, Positions]:
-        """Return each row's shard, None where there is but one, and its cell there.  (B,) -> (B,), (B,)."""
+    def _checked(self, positions: Positions | Tensor) -> Positions:
         rows: Positions = positions.numpy() if isinstance(positions, Tensor) else positions
-        if not _inside(rows, len(self._ids)):
+        if rows.dtype != np.int64 or not _inside(rows, len(self._ids)):
             raise ArgumentError(f"{self._where}: positions must be int64 in [0, {len(self._ids)}).")
+        return rows
+
+    def _place(self, rows: Positions, view: int | Positions) -> "_Place":
+        """Find where the rows of a batch are.  (B,) in [0, N), a view or one each."""
         if isinstance(view, int) and not 0 <= view < self.views:
-            held = "only view 0, the raw rows," if self.views == 1 else f"views 0 to {self.views - 1}"
+            held = "view 0 only, the raw rows," if self.views == 1 else f"the views 0 to {self.views - 1}"
             raise MismatchError(f"{self._where} holds {held} and was asked for view {view}; record more views.")
         if len(self._firsts) <= 1:
-            return None, rows * self.views + view
+            return self._grouped(None, rows if self.views == 1 else rows * self.views + view)
         if self._even is not None:
             numbers = rows // self._even
             local = rows - numbers * self._even
         else:
-            numbers = np.searchsorted(self._firsts, rows, side="right") - 1
+            numbers = self._firsts.searchsorted(rows, side="right") - 1
             local = rows - self._firsts[numbers]
-        return numbers, local if self.views == 1 else local * self.views + view
+        return self._grouped(numbers, local if self.views == 1 else local * self.views + view)
 
-    def _feature(self, name: str, numbers: Positions | None, cells: Positions) -> Tensor:
-        field = self._features[name]
-        found = self._gathered(numbers, cells, lambda shard: shard.features[name], field.nbytes)
-        return _as_tensor(found).view(field.dtype).view(len(cells), *field.shape)
-
-    def _gathered_ragged(self, numbers: Positions | None, cells: Positions) -> tuple[Tensor, Tensor]:
-        starts, lengths = np.empty_like(cells), np.empty_like(cells)
-        for shard, where, own in self._by_shard(numbers, cells):
-            assert shard.offsets is not None  # the caller knows that rows are ragged
-            starts[where] = shard.offsets[own]
-            lengths[where] = shard.offsets[own + 1] - starts[where]
-        # Within a row, positions count up from its start: i - (positions of the rows before) + start.
-        before = np.cumsum(lengths) - lengths
-        inner = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-        outer = None if numbers is None else np.repeat(numbers, lengths)
-        packed = self._gathered(outer, inner, _rows_of, self._row_bytes)
-        return _as_tensor(packed), torch.from_numpy(lengths)
-
-    def _gathered(
-        self, numbers: Positions | None, cells: Positions, array: Callable[[ShardArrays], Cells], width: int
-    ) -> Cells:
-        out: Cells = np.empty(len(cells), np.dtype((np.void, width)))
-        for shard, where, own in self._by_shard(numbers, cells):
-            rows = array(shard)
-            if width >= _LONG_ROW:
-                # The memory looks up many rows' beginnings at once, and one long row after another.
-                rows.view(np.uint8)[::width][own]
-            # `take` copies whole elements, faster than an index. No cell is out of range, so that nothing is clipped.
-            out[where] = rows.take(own, mode="clip")
-        return out
-
-    def _by_shard(self, numbers: Positions | None, cells: Positions) -> "list[tuple[ShardArrays, Any, Positions]]":
-        """Return for each shard that is touched its content, which rows of the batch are there, and their cells."""
-        if not len(cells):
-            return []
-        if numbers is None:
-            return [(self._shard(0), slice(None), cells)]
-        order = np.argsort(numbers, kind="stable")
-        ends = np.searchsorted(numbers[order], np.arange(len(self._firsts) + 1)).tolist()
-        sorted_cells = cells[order]
-        return [
-            (self._shard(number), order[start:end], sorted_cells[start:end])
+    def _grouped(self, numbers: Positions | None, cells: Positions) -> "_Place":
+        """Sort a batch by shard; numbers of shards are None where there is but one.  (B,), (B,)."""
+        if numbers is None or not len(cells):
+            return _Place(numbers, len(cells), [(self._shard(0), slice(None), cells)] if len(cells) else [])
+        order = numbers.argsort(kind="stable")
+        ends = numbers[order].searchsorted(self._numbers).tolist()
+        cells_by_shard = cells[order]
+        groups = [
+            (self._shard(number), order[start:end], cells_by_shard[start:end])
             for number, (start, end) in enumerate(pairwise(ends))
             if start < end
         ]
+        return _Place(numbers, len(cells), groups)
+
+    def _rows(self, place: "_Place") -> Tensor:
+        return _gathered(place, _rows_of, self._row_bytes)
+
+    def _feature(self, name: str, place: "_Place") -> Tensor:
+        field = self._features[name]
+        found = _gathered(place, lambda shard: shard.features[name], field.nbytes)
+        return found.view(field.dtype).view(place.size, *field.shape)
+
+    def _ragged(self, place: "_Place") -> tuple[Tensor, Tensor]:
+        starts, lengths = np.empty(place.size, np.int64), np.empty(place.size, np.int64)
+        for shard, where, own in place.groups:
+            assert shard.offsets is not None  # the caller knows that rows are ragged
+            starts[where] = shard.offsets[own]
+            lengths[where] = shard.offsets[own + 1] - shard.offsets[own]
+        # Within a row, positions count up from its start: i - (positions of the rows before) + start.
+        before = np.cumsum(lengths) - lengths
+        inner = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+        outer = None if place.numbers is None else np.repeat(place.numbers, lengths)
+        return self._rows(self._grouped(outer, inner)), torch.from_numpy(lengths)
 
     def _missing(self, asked: Positions) -> MismatchError:
         missing = asked[~np.isin(asked, self._ids)]
@@ -239,6 +234,30 @@ class Part:
         )
 
 
+class _Place(NamedTuple):
+    """Where the rows of a batch are."""
+
+    numbers: Positions | None
+    """(B,) each one's shard; None where there is but one."""
+    size: int
+    """B."""
+    groups: list[tuple[ShardArrays, Any, Positions]]
+    """For each shard that is touched: its content, which rows of the batch are there, and their cells."""
+
+
+def _gathered(place: _Place, array: Callable[[ShardArrays], Cells], width: int) -> Tensor:
+    """Copy cells out of their shards.  -> (B, width) uint8."""
+    out: Cells = np.empty(place.size, np.dtype((np.void, width)))
+    for shard, where, own in place.groups:
+        rows = array(shard)
+        if width >= _LONG_ROW:
+            # The memory looks up many rows' beginnings at once, and one long row after another.
+            rows.view(np.uint8)[::width][own]
+        # `take` copies whole elements, faster than an index. No cell is out of range, so that nothing is clipped.
+        out[where] = rows.take(own, mode="clip")
+    return torch.from_numpy(out.view(np.uint8).reshape(place.size, width))
+
+
 def _rows_of(shard: ShardArrays) -> Cells:
     return shard.rows
 
@@ -246,8 +265,3 @@ def _rows_of(shard: ShardArrays) -> Cells:
 def _inside(values: Positions, end: int) -> bool:
     # As unsigned numbers, negative ones are the largest: one look tells of both ends.
     return not len(values) or bool(values.view(np.uint64).max() < end)
-
-
-def _as_tensor(cells: Cells) -> Tensor:
-    """See rows as bytes.  (B,) -> (B, W) uint8."""
-    return torch.from_numpy(cells.view(np.uint8).reshape(len(cells), cells.itemsize))

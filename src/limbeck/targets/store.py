@@ -143,10 +143,7 @@ class Targets:
 
         Raises: MismatchError for rows, views or features that were not recorded; StoreError for damage.
         """
-        rows = self.part(part)
-        positions = rows.positions(ids)
-        packed = rows.gather(positions, view)
-        found = rows.features(positions, view, features) if features else {}
+        packed, found = self.part(part).read(ids, view, features)
         if device is not None and device.type != "cpu":
             packed = packed.to(device, non_blocking=True)
             found = {name: values.to(device, non_blocking=True) for name, values in found.items()}
