@@ -1,23 +1,126 @@
 """Any file of predictions, by the end of its name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from limbeck.errors import ArgumentError, DataError
+from limbeck.targets.encoding import Encoding
+from limbeck.targets.encodings.dense import DenseLogits
 from limbeck.targets.imports.arrays import Predictions, predictions
 from limbeck.targets.imports.jsonl import Missing, read_jsonl
 from limbeck.targets.imports.npz import read_npz
+from limbeck.targets.imports.packed import PART, packed_rows, plan_of
 from limbeck.targets.imports.source import Source
 from limbeck.targets.imports.tables import SUFFIXES, read_table
 from limbeck.targets.imports.verbaliser import Words
+from limbeck.targets.store import Targets
 from limbeck.types import Head
 
 Kind: TypeAlias = Literal["auto", "probabilities", "logits"]
 """What the numbers of a file are; auto where the names of its columns or arrays say it."""
 
-_ENDINGS = (".npz", *SUFFIXES, ".jsonl")
+ENDINGS = (".npz", *SUFFIXES, ".jsonl")
+"""How names of files of predictions end."""
+
+
+class Reading(TypedDict, total=False):
+    """How a file is to be read: the arguments of `read_predictions`, which says what they mean."""
+
+    id_column: str | None
+    classes: Sequence[str] | None
+    expected_classes: Sequence[str] | None
+    by_position: bool
+    list_column: str | None
+    kind: Kind
+    verbaliser: Words | Path | str | None
+    missing: Missing
+    head: Head
+    marks: Sequence[str]
+    floor: float | None
+    tolerance: float
+
+
+def from_arrays(
+    ids: Any,
+    *,
+    probabilities: Any = None,
+    logits: Any = None,
+    classes: Sequence[Any] | None,
+    expected_classes: Sequence[str] | None = None,
+    head: Head = "softmax",
+    marks: Sequence[str] = (),
+    contents: Any = None,
+    encoding: Encoding | None = None,
+    floor: float | None = None,
+    tolerance: float = 1e-3,
+) -> Targets:
+    """Make targets of anyone's predictions; `save` writes them into a folder.
+
+    Args:
+        ids: (N,) distinct whole numbers: each row's number in the dataset.
+        probabilities: (N, C), or
+        logits: (N, C).
+        classes: The names of the columns; None where nothing names them.
+        expected_classes: The classes of the data; columns are brought into their order by name.
+        head: softmax where a row has one class, sigmoid where it has any number of labels.
+        marks: What is known of where they come from: "out-of-fold", "in-sample".
+        contents: (N,) int64 hashes of the rows' contents; None where unknown.
+        encoding: How they are stored; None for every logit in float32.
+        floor: What probabilities of zero become, instead of the rule of `limbeck.targets.imports.floors`.
+        tolerance: How far a row of probabilities may be from a sum of 1.
+
+    Raises: as `limbeck.targets.imports.arrays.predictions` and the encoding do.
+
+    >>> import torch
+    >>> targets = from_arrays([7, 3], probabilities=[[0.5, 0.5], [1.0, 0.0]], classes=["cat", "dog"])
+    >>> targets.knowledge(torch.tensor([3])).at(1.0).logits.softmax(1)
+    tensor([[0.9950, 0.0050]])
+    """
+    found = predictions(
+        ids,
+        probabilities=probabilities,
+        logits=logits,
+        classes=classes,
+        expected_classes=expected_classes,
+        head=head,
+        marks=marks,
+        contents=contents,
+        floor=floor,
+        tolerance=tolerance,
+    )
+    return targets_of(found, encoding)
+
+
+def read_targets(
+    path: Path | str,
+    *,
+    encoding: Encoding | None = None,
+    say: Callable[[str], Any] | None = None,
+    **how: Unpack[Reading],
+) -> Targets:
+    """Read a file of predictions as targets in memory; `save` writes them into a folder.
+
+    Args:
+        path: Ends in .npz, .parquet, .csv or .jsonl.
+        encoding: How they are stored; None for every logit in float32.
+        say: Is called with what was done to the predictions on the way, a sentence at a time, such as `print`.
+        how: As for `read_predictions`.
+
+    Raises: as `read_predictions` and the encoding do.
+    """
+    found = read_predictions(path, **how)
+    if say is not None:
+        for note in found.notes:
+            say(note)
+    return targets_of(found, encoding)
+
+
+def targets_of(found: Predictions, encoding: Encoding | None = None) -> Targets:
+    """Put predictions into a store in memory, every logit in float32 unless an encoding is given."""
+    plan = plan_of(found, encoding or DenseLogits())
+    return Targets.in_memory(plan, {PART: packed_rows(found, plan)})
 
 
 def read_predictions(
@@ -97,8 +200,8 @@ def _checked(
 
 
 def _check_ending(path: Path, given: dict[str, bool]) -> None:
-    if path.suffix not in _ENDINGS:
-        raise DataError(f"A file of predictions must end in {', '.join(_ENDINGS)}. Got {path}.")
+    if path.suffix not in ENDINGS:
+        raise DataError(f"A file of predictions must end in {', '.join(ENDINGS)}. Got {path}.")
     fitting = {"list_column": SUFFIXES, "verbaliser": (".jsonl",)}
     for name, endings in fitting.items():
         if given[name] and path.suffix not in endings:

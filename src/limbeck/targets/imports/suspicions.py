@@ -71,8 +71,9 @@ def agreement(knowledge: Knowledge, labels: Tensor) -> Agreement | None:
 def warn_if_memorised(found: Agreement, marks: tuple[str, ...]) -> None:
     """Warn of targets that agree with nearly all labels and are marked neither way.
 
-    A forest's trees have seen the rows that they were grown on: its predictions there are the labels again, and the
-    student learns nothing from them that it does not learn from the labels.
+    Trees that were grown until their leaves are pure repeat the labels of the rows that they were grown on, so that the
+    student learns nothing from them that it does not learn from the labels. (Of a bagged forest about 63 in a hundred
+    trees have seen a row; the others still tell something.)
 
     Warns: MemorisedTargets.
     """
