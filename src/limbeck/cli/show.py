@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from limbeck.errors import MissingExtra
+from limbeck.errors import MismatchError, MissingExtra
 from limbeck.evidence.facts import facts_of_run
 from limbeck.files import write_json
 from limbeck.report.page import write_page
@@ -104,8 +104,13 @@ def show_targets(targets: Targets, where: str | Path) -> None:
     Console().print(table)
 
 
+_SPLITS = "train, validation, test"
+"""The order in which they are shown."""
+
+
 def _of_store(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    for name, part in manifest.parts.items():
+    for name in sorted(manifest.parts, key=lambda name: (_SPLITS.find(name), name)):
+        part = manifest.parts[name]
         views = "" if part.views == 1 else f" × {part.views} views"
         shards = f"{len(part.shards)} shard{'s' if len(part.shards) != 1 else ''}"
         yield name, f"{part.rows:,} rows{views} in {shards}{'' if part.fingerprint else ', known by id alone'}"
@@ -138,6 +143,10 @@ MOST_BARS = 12
 
 def show_row(targets: Targets, row: int, *, part: str, view: int, temperature: float) -> None:
     """Draw the targets of one row as bars. Raises: MismatchError for a row, view or temperature that is not there."""
+    ids = targets.part(part).ids
+    if not (ids == row).any():
+        ends = f"; its ids run from {ids[0]} to {ids[-1]}" if len(ids) else ""
+        raise MismatchError(f"The part {part!r} of the store has no row with the id {row}{ends}.")
     answer = targets.knowledge(torch.tensor([row]), view, part).at(temperature)
     names = targets.manifest.classes or tuple(map(str, range(targets.manifest.width)))
     found = [(names[number], prob) for number, prob in _probabilities(answer, temperature)]

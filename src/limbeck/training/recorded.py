@@ -14,12 +14,14 @@ from limbeck.data.content import row_fingerprints
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError
 from limbeck.specification import Distillation, Json, identity, to_json
+from limbeck.targets.imports.packed import IMPORTED
+from limbeck.targets.imports.suspicions import agreement, warn_if_memorised, warn_if_misaligned
 from limbeck.targets.open import open_targets
 from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.training.progress import Watcher
-from limbeck.types import Teacher, TransferSet
+from limbeck.types import Batch, Teacher, TransferSet
 
 
 def teacher_identity(spec: Distillation) -> str:
@@ -86,6 +88,7 @@ def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watche
         return dict.fromkeys(there, teacher)
     parts = {name: _Split(rows) for name, rows in there.items()}
     found = {"train": _bound(teacher, parts["train"], "train", views_of(teacher, spec) or 1)}
+    _suspect(found["train"], splits.train)
     for name in [name for name in there if name != "train"]:
         held = _held(teacher, parts, name)
         if held is None:
@@ -127,6 +130,24 @@ def contents_of(rows: TransferSet, ids: Tensor) -> Tensor:
             f"The data have no rows for {len(missing)} of {len(ids)} predictions; the first ids: {first}."
         )
     return row_fingerprints(rows, positions)
+
+
+MOST_SUSPECTED = 10_000
+"""Rows whose targets are laid beside their labels before a run; of more, those at equal distances."""
+
+
+def _suspect(teacher: Teacher, rows: TransferSet) -> None:
+    """Warn of imported targets that repeat the labels, or seem to belong to other rows."""
+    if not isinstance(teacher, RecordedTeacher) or rows.labels is None or rows.head != teacher.head:
+        return
+    manifest = teacher.targets.manifest
+    if manifest.teacher["kind"] != IMPORTED or not (rows.classes is None or len(rows.classes) == manifest.width):
+        return
+    chosen = torch.arange(0, len(rows), -(-len(rows) // MOST_SUSPECTED))
+    found = agreement(teacher(Batch({}, None, rows.ids[chosen])), rows.labels[chosen])
+    if found is not None:
+        warn_if_memorised(found, manifest.marks)
+        warn_if_misaligned(found)
 
 
 @final
