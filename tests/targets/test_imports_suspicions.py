@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from limbeck.errors import LimbeckWarning
+from limbeck.targets.encodings.dense import DenseLogits
+from limbeck.targets.imports.arrays import predictions
+from limbeck.targets.imports.open import targets_of
 from limbeck.targets.imports.suspicions import (
     Agreement,
     MemorisedTargets,
@@ -76,6 +79,12 @@ def test_a_sigmoid_head_counts_every_decision():
 def test_sampled_targets_are_not_judged():
     answer = Sampled(torch.zeros(3, 2, dtype=torch.int64), torch.full((3, 2), 0.5), 7)
     assert agreement(Told(answer), labels(3)) is None
+
+
+def test_targets_of_another_temperature_are_not_judged():
+    encoding = DenseLogits(temperatures=(4.0,))
+    targets = targets_of(predictions(range(3), probabilities=torch.eye(3), classes=None), encoding)
+    assert agreement(targets.knowledge(torch.arange(3)), torch.arange(3)) is None
 
 
 # memorised

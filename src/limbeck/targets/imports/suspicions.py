@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limbeck.errors import LimbeckWarning
+from limbeck.errors import LimbeckWarning, MismatchError
 from limbeck.types import Dense, Knowledge, TopK
 
 ENOUGH = 20
@@ -48,14 +48,17 @@ class Agreement(NamedTuple):
 def agreement(knowledge: Knowledge, labels: Tensor) -> Agreement | None:
     """Compare targets with the labels of their rows.  labels: (N,) int64, or (N, C) of zeros and ones.
 
-    None where the targets do not show their likeliest class (sampled ones).
+    None where the targets do not show their likeliest class at T = 1: sampled ones, and those of other temperatures.
 
     >>> from limbeck.types import LogitKnowledge
     >>> found = agreement(LogitKnowledge(torch.tensor([[9.0, 0.0], [0.0, 9.0]])), torch.tensor([0, 1]))
     >>> found.share, found.chance
     (1.0, 0.5)
     """
-    answer = knowledge.at(1.0)
+    try:
+        answer = knowledge.at(1.0)
+    except MismatchError:
+        return None
     if isinstance(answer, TopK):
         top = answer.ids.gather(1, answer.log_probs.argmax(1, keepdim=True))[:, 0]
         of_label = answer.log_probs.exp().masked_fill(answer.ids != labels[:, None], 0).sum(1)
