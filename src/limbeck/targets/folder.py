@@ -109,6 +109,7 @@ class FolderSource:
             shard=_Shards(self.folder, self._manifest, record),
             row_bytes=self._manifest.row_bytes,
             features=self._manifest.feature_fields,
+            ragged=self._manifest.ragged,
             where=f"The split {name!r} of {self.folder}",
         )
 

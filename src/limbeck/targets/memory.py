@@ -50,6 +50,7 @@ class MemorySource:
             shard=_Held(self._arrays(name)),
             row_bytes=self._plan.layout.nbytes,
             features=self._plan.feature_fields,
+            ragged=self._plan.ragged,
             where=f"The split {name!r} of the targets in memory",
         )
 

@@ -57,6 +57,7 @@ class Part:
         shard: from a shard's number to its content.
         row_bytes: W.
         features: inner activations of one row, by name.
+        ragged: whether a row is a sequence of positions.
         where: the store and the part, for the sentences of errors.
     """
 
@@ -70,12 +71,13 @@ class Part:
         shard: Callable[[int], ShardArrays],
         row_bytes: int,
         features: Sequence[Field],
+        ragged: bool = False,
         where: str,
     ) -> None:
         self.ids, self.contents, self.views = ids, contents, views
         self._firsts = np.array(firsts, np.int64)
         self._numbers = np.arange(len(firsts) + 1)
-        self._shard, self._row_bytes, self._where = shard, row_bytes, where
+        self._shard, self._row_bytes, self._ragged, self._where = shard, row_bytes, ragged, where
         self._features = {field.name: field for field in features}
         self._ids: Positions = ids.numpy()
         rows = len(ids)
@@ -119,6 +121,7 @@ class Part:
         Raises: MismatchError for rows, a view or features that were not recorded; StoreError for damage.
         """
         self.require_features(features)
+        self._require_ragged(False)
         place = self._place(self.positions(ids), view)
         return self._rows(place), {name: self._feature(name, place) for name in features}
 
@@ -128,6 +131,7 @@ class Part:
         Raises: ArgumentError for positions out of their range; MismatchError for a view that was not recorded;
             StoreError where the store is damaged.
         """
+        self._require_ragged(False)
         return self._rows(self._place(self._checked(positions), view))
 
     def features(
@@ -156,7 +160,8 @@ class Part:
 
         Raises: as `gather` does.
         """
-        return self._ragged(self._place(self._checked(positions), view))
+        self._require_ragged(True)
+        return self._sequences(self._place(self._checked(positions), view))
 
     def block(self, first: int, rows: int) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Read consecutive rows in all views, as `Recording.commit` takes them: packed rows, features, offsets."""
@@ -164,10 +169,16 @@ class Part:
         place = self._place(positions, np.tile(np.arange(self.views), rows))
         found = {name: self._feature(name, place) for name in self._features}
         features = {name: values.view(rows, self.views, *values.shape[1:]) for name, values in found.items()}
-        if rows and self._shard(0).offsets is not None:
-            packed, lengths = self._ragged(place)
+        if self._ragged:
+            packed, lengths = self._sequences(place)
             return packed, features, torch.cat((lengths.new_zeros(1), lengths.cumsum(0)))
         return self._rows(place).view(rows, self.views, self._row_bytes), features, None
+
+    def _require_ragged(self, ragged: bool) -> None:
+        if self._ragged and not ragged:
+            raise MismatchError(f"{self._where} holds ragged rows: read them with gather_ragged.")
+        if ragged and not self._ragged:
+            raise MismatchError(f"{self._where} holds rows of one length: read them with gather.")
 
     def _checked(self, positions: Positions | Tensor) -> Positions:
         rows: Positions = positions.numpy() if isinstance(positions, Tensor) else positions
@@ -212,7 +223,7 @@ class Part:
         found = _gathered(place, lambda shard: shard.features[name], field.nbytes)
         return found.view(field.dtype).view(place.size, *field.shape)
 
-    def _ragged(self, place: "_Place") -> tuple[Tensor, Tensor]:
+    def _sequences(self, place: "_Place") -> tuple[Tensor, Tensor]:
         starts, lengths = np.empty(place.size, np.int64), np.empty(place.size, np.int64)
         for shard, where, own in place.groups:
             assert shard.offsets is not None  # the caller knows that rows are ragged

@@ -40,15 +40,21 @@ def _require_content(folder: Path, record: FileRecord) -> None:
 
 
 def _refuse_others(folder: Path, known: set[str]) -> None:
-    others = sorted(path.name for path in folder.iterdir() if path.name not in known and _looks_like_ours(path))
-    if RECORDING in others or any(is_aside(folder / name) for name in others):
+    others = sorted(path for path in folder.iterdir() if path.name not in known and _looks_like_ours(path))
+    if any(_is_a_writers(path, known) for path in others):
         raise StoreError(
             f"The store {folder} is whole, but its writer was stopped before it had tidied up; run the recording once "
             "more with --resume."
         )
     if others:
-        raise StoreError(f"The file {others[0]} in {folder} is no part of the store; remove it.")
+        raise StoreError(f"The file {others[0].name} in {folder} is no part of the store; remove it.")
 
 
 def _looks_like_ours(path: Path) -> bool:
     return path.suffix in (".safetensors", ".json") or is_aside(path)
+
+
+def _is_a_writers(path: Path, known: set[str]) -> bool:
+    """Whether a file is one that a recording keeps until its store is whole."""
+    beside = path.with_suffix(".safetensors").name in known
+    return path.name == RECORDING or is_aside(path) or (path.suffix == ".json" and beside)
