@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, final
 
 import joblib
 import torch
-from encoding_students import Packed, Replayed, Setting, Splits, train_student
+from encoding_students import Replayed, Setting, Splits, record_logits, train_student
 from shakespeare import Recurrent, read_streams, rows_of, sampled_positions, train_member
 from torch import Tensor
 
@@ -27,6 +27,9 @@ from limbeck.targets.encodings.lowrank import fit_low_rank
 from limbeck.targets.encodings.narrow import Precision
 from limbeck.targets.encodings.sampled import SampledTargets
 from limbeck.targets.encodings.topk import TopKLogProbs
+from limbeck.targets.manifest import MANIFEST
+from limbeck.targets.store import Targets
+from limbeck.targets.teacher import RecordedTeacher
 from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.types import Teacher
 
@@ -208,6 +211,9 @@ def teaching(bench: Bench, lesson: Lesson) -> tuple[Teacher | None, Objective]:
     if form is None:
         teacher: Teacher = Replayed(bench.train.ids, logits)
         return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
-    teacher = Packed(bench.train.ids, logits, form.encoding(lesson.temperature, bench.sample))
+    store = bench.work / "stores" / lesson.name
+    if not (store / MANIFEST).is_file():
+        record_logits(bench.train, logits, form.encoding(lesson.temperature, bench.sample), store)
+    teacher = RecordedTeacher(Targets.open(store))
     soft = SoftTargets(temperature=lesson.temperature, divergence=form.divergence())
     return teacher, SOFT * soft + HARD * HardLabels()

@@ -9,6 +9,7 @@ Shape legend, this file:  N rows, B rows of a batch, C classes.
 
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, final
 
 import torch
@@ -20,11 +21,14 @@ from limbeck.data.loader import Loader
 from limbeck.keyed import row_keys
 from limbeck.objective import Loss, Objective
 from limbeck.targets.encoding import Encoding
-from limbeck.types import Batch, Head, Knowledge, LogitKnowledge, Prepare, Teacher
+from limbeck.targets.plan import PartPlan, Plan
+from limbeck.targets.writer import Recording
+from limbeck.types import Batch, Head, LogitKnowledge, Prepare, Teacher
 
 BATCH = 256
 ENCODING_SEED = 0
 """Of the rows' keys, by which sampled targets are drawn."""
+RECORDING_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,36 +73,32 @@ class Replayed:
         return self
 
 
-@final
-class Packed:
-    """A teacher whose answers were encoded and packed into the bytes of a store's rows, and are decoded batch by batch.
-
-    It does in memory what a store does in files.
-    """
-
-    head: Head = "softmax"
-    classes = None
-    prepares: tuple[Prepare, ...] = ()
-    fingerprint = "packed"
-
-    def __init__(self, ids_N: Tensor, logits_NC: Tensor, encoding: Encoding) -> None:
-        self._ids, self._encoding, self._width = ids_N, encoding, logits_NC.shape[1]
-        self._layout = encoding.layout(self._width)
-        self._rows = torch.cat(
-            [
-                self._layout.pack(encoding.encode(LogitKnowledge(logits), row_keys(ENCODING_SEED, 0, ids)))
-                for ids, logits in zip(ids_N.split(1024), logits_NC.split(1024), strict=True)
-            ]
-        )
-
-    def __call__(self, batch: Batch) -> Knowledge:
-        """Look the rows up and decode them."""
-        fields = self._layout.unpack(self._rows[torch.searchsorted(self._ids, batch.ids)])
-        return self._encoding.decode(fields, self.head, self._width, {})
-
-    def to(self, device: torch.device) -> Self:
-        """Stay: there is only the CPU here."""
-        return self
+def record_logits(rows: TensorSet, logits_NC: Tensor, encoding: Encoding, folder: Path) -> None:
+    """Write a store of a teacher's logits on rows, whose ids ascend, in an encoding."""
+    ids, width = rows.ids, logits_NC.shape[1]
+    plan = Plan(
+        head="softmax",
+        classes=rows.classes,
+        width=width,
+        encoding=encoding,
+        teacher={"fingerprint": None, "specification": None, "kind": "ensemble", "precision": "float32"},
+        transform=None,
+        marks=(),
+        batch_size=RECORDING_BATCH,
+        features={},
+        parts={"train": PartPlan(ids, None, views=1, shard_rows=8 * RECORDING_BATCH)},
+    )
+    recording = Recording(folder, plan, resume=True)
+    for shard in list(recording.missing()):
+        own = slice(shard.first, shard.first + shard.rows)
+        packed = [
+            plan.layout.pack(encoding.encode(LogitKnowledge(logits), row_keys(ENCODING_SEED, 0, names)))
+            for names, logits in zip(
+                ids[own].split(RECORDING_BATCH), logits_NC[own].split(RECORDING_BATCH), strict=True
+            )
+        ]
+        recording.commit(shard, torch.cat(packed).unsqueeze(1), {})
+    recording.finish()
 
 
 def train_student(

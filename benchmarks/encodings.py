@@ -82,17 +82,18 @@ def choose(bench: Bench) -> Choices:
 
 
 def errors(bench: Bench, choices: Choices) -> list[dict[str, Any]]:
-    """Bytes and error of every encoding at each temperature, at the student that was taught there by dense targets.
+    """Bytes and error of every encoding at each temperature, at a student that has learnt from labels alone.
 
-    On rows of the student's that lie between those that a basis is fitted to.
+    So it is asked what an encoding has to tell a student. One that dense targets have taught knows the teacher's tail,
+    and would fill in what top-k leaves out. On rows of the student's that lie between those that a basis is fitted to.
     """
     rows = slice(ROWS // ERROR_ROWS // 2, None, ROWS // ERROR_ROWS)
     ids, logits = bench.train.ids[rows], bench.logits("train")[rows]
     inputs = last_tokens(bench.train.columns)[rows]
+    untaught = answers(_loaded(bench.student_file(ALONE, choices.alone, SELECTION_SEED, judged=False)), inputs)
     found = []
     for temperature in TEMPERATURES:
-        file = bench.student_file(Lesson(temperature), choices.dense[temperature], SELECTION_SEED, judged=False)
-        q = (answers(_loaded(file), inputs).double() / temperature).softmax(-1)
+        q = (untaught.double() / temperature).softmax(-1)
         for form in FORMS:
             found.append(_error(bench, form, temperature, ids, logits, q))
             print(found[-1], flush=True)
