@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,11 +13,11 @@ from limbeck.data.open import load as open_data
 from limbeck.data.splits import Splits
 from limbeck.errors import SpecificationError
 from limbeck.targets.imports.jsonl import Missing
-from limbeck.targets.imports.open import Kind, read_predictions
-from limbeck.targets.open import open_store, targets_of
+from limbeck.targets.imports.open import Kind, read_predictions, targets_of
+from limbeck.targets.open import open_store
 from limbeck.targets.verify import verify
 from limbeck.training.recorded import contents_of
-from limbeck.types import TransferSet
+from limbeck.types import Head, TransferSet
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,16 @@ class Import:
     """A JSON file with the tokens of each class, for .jsonl; the names of the classes unless given."""
     missing: Missing = "refuse"
     """What to do about rows of a .jsonl file without a usable answer."""
-    out_of_fold: bool = False
-    """Each row was predicted by a model that had not been trained on it."""
+    mark: Literal["out-of-fold", "in-sample"] | None = None
+    """out-of-fold: each row was predicted by a model that had not been trained on it; in-sample: by one that had."""
+    head: Head = "softmax"
+    """softmax where a row has one class, sigmoid where it has any number of labels."""
+    by_position: bool = False
+    """Columns that nothing names are in the order of the classes of --data."""
+    floor: float | None = None
+    """What probabilities of zero become; less than any other in the file unless given."""
+    tolerance: float = 1e-3
+    """How far a row of probabilities may be from a sum of 1."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -101,7 +109,11 @@ def _import(words: Sequence[str]) -> None:
         kind=asked.kind,
         verbaliser=asked.verbaliser,
         missing=asked.missing,
-        marks=("out-of-fold",) if asked.out_of_fold else (),
+        marks=() if asked.mark is None else (asked.mark,),
+        head=asked.head,
+        by_position=asked.by_position,
+        floor=asked.floor,
+        tolerance=asked.tolerance,
     )
     for note in found.notes:
         print(note)

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck.errors import StoreError
-from limbeck.targets.encodings.dense import DenseLogits
-from limbeck.targets.imports.arrays import Predictions
-from limbeck.targets.imports.open import ENDINGS, read_predictions
-from limbeck.targets.imports.packed import PART, packed_rows, plan_of
+from limbeck.targets.imports.open import ENDINGS, read_targets
 from limbeck.targets.manifest import MANIFEST
 from limbeck.targets.remote import is_address, remote_folder
 from limbeck.targets.store import Targets
@@ -43,14 +40,7 @@ def open_targets(source: Path | str, *, classes: Sequence[str] | None = None, he
             f"There is no store of soft targets at {source}, and it is no file of predictions, which would end in "
             f"{', '.join(ENDINGS)}."
         )
-    found = read_predictions(source, expected_classes=classes, head=head)
-    return targets_of(found)
-
-
-def targets_of(found: Predictions) -> Targets:
-    """Hold predictions in memory as a store would: every logit, in float32."""
-    plan = plan_of(found, DenseLogits())
-    return Targets.in_memory(plan, {PART: packed_rows(found, plan)})
+    return read_targets(source, expected_classes=classes, head=head)
 
 
 def is_store(source: Path | str) -> bool:

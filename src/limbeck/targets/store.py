@@ -5,13 +5,14 @@ Shape legend, this file:  N rows of a part, K views, B rows of a batch, W bytes 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, Self, final
+from typing import Any, Protocol, Self, final
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import ArgumentError, MismatchError, StoreError
 from limbeck.targets.encoding import Encoding
+from limbeck.targets.encodings.dense import DenseLogits
 from limbeck.targets.encodings.named import encoding_from
 from limbeck.targets.folder import (
     Folder,
@@ -21,6 +22,8 @@ from limbeck.targets.folder import (
     require_manifest,
     side_tensors,
 )
+from limbeck.targets.imports.arrays import predictions
+from limbeck.targets.imports.packed import PART, packed_rows, plan_of
 from limbeck.targets.layout import Layout
 from limbeck.targets.manifest import MANIFEST, Manifest
 from limbeck.targets.memory import MemorySource
@@ -88,6 +91,27 @@ class Targets:
         """
         source = MemorySource(plan, packed, features or {}, offsets or {})
         return cls(source.manifest(), plan.encoding, source, "the targets in memory")
+
+    @classmethod
+    def from_arrays(cls, ids: Any, *, encoding: Encoding | None = None, **given: Any) -> Self:
+        """Make a store of anybody's predictions without writing it.
+
+        Args:
+            ids: (N,) whole numbers, the rows'.
+            encoding: every logit in float32 if None.
+            **given: `probabilities` or `logits`, (N, C); `classes`, C names; and whatever else
+                `limbeck.targets.imports.arrays.predictions` takes.
+
+        Raises: DataError for values that are no predictions, each with its own sentence; MismatchError for classes
+            that are not those expected; ArgumentError.
+
+        >>> targets = Targets.from_arrays([4, 7], probabilities=[[0.9, 0.1], [0.2, 0.8]], classes=["no", "yes"])
+        >>> targets.knowledge(torch.tensor([7])).at(1.0).logits.softmax(-1)
+        tensor([[0.2000, 0.8000]])
+        """
+        found = predictions(ids, **given)
+        plan = plan_of(found, encoding or DenseLogits())
+        return cls.in_memory(plan, {PART: packed_rows(found, plan)})
 
     @property
     def path(self) -> Path | None:

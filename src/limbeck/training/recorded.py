@@ -44,10 +44,20 @@ def recorded_teacher(spec: Distillation, splits: Splits) -> RecordedTeacher:
     """
     assert spec.targets is not None  # the caller has looked
     targets = open_targets(spec.targets, classes=splits.train.classes, head=splits.train.head)
+    _require_names(targets, splits, spec)
     if spec.teacher is not None:
         _require_same_teacher(targets, spec)
     _require_same_views(targets, spec)
     return RecordedTeacher(targets)
+
+
+def _require_names(targets: Targets, splits: Splits, spec: Distillation) -> None:
+    """Refuse predictions whose columns might be in any order."""
+    if targets.manifest.classes is None and splits.train.classes is not None:
+        raise MismatchError(
+            f"The targets {spec.targets} do not name their classes, so their order is not known; import them with "
+            "--classes, or with --by-position and --data if they are in the order of the data's."
+        )
 
 
 def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
