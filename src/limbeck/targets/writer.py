@@ -95,7 +95,9 @@ class Recording:
         """
         if self._finished():
             return []
-        return [shard for shard in self.plan.shards[rank::ranks] if self._committed(shard) is None]
+        found = [shard for shard in self.plan.shards[rank::ranks] if self._committed(shard) is None]
+        # Another writer may have finished meanwhile: the manifest is there before the sidecars go.
+        return [] if self._finished() else found
 
     def commit(
         self, shard: Shard, packed: Tensor, features: Mapping[str, Tensor] | None = None, offsets: Tensor | None = None
