@@ -263,7 +263,8 @@ def _lines(axes: Axes, points: Sequence[Point]) -> Iterator[str]:
     for name, family in FAMILIES.items():
         own = sorted((x, y) for point, x, y in placed if point.family == name)
         if name != "dense":  # two types of one size are no line
-            yield f'<polyline points="{" ".join(f"{x:g},{y:g}" for x, y in own)}" fill="none" stroke="{family.colour}"/>'
+            places = " ".join(f"{x:g},{y:g}" for x, y in own)
+            yield f'<polyline points="{places}" fill="none" stroke="{family.colour}" stroke-width="1.6"/>'
         for x, y in own:
             yield f'<path d="{family.mark}" transform="translate({x:g},{y:g})" fill="{family.colour}"/>'
 
