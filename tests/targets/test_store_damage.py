@@ -94,7 +94,7 @@ def test_cut_files_are_found(store, name, size):
 @pytest.mark.parametrize("name", ["train-00002.safetensors", "test.index.safetensors"])
 def test_missing_files_are_named(store, name):
     (store / name).unlink()
-    with pytest.raises(StoreError, match=f"not whole: of {name}, it is missing"):
+    with pytest.raises(StoreError, match=f"not whole: {name} is missing"):
         Targets.open(store)
 
 
@@ -103,7 +103,7 @@ def test_files_that_vanish_after_opening_are_named(store):
     (store / "train-00002.safetensors").unlink()
     with pytest.raises(StoreError, match=r"There is no train-00002\.safetensors"):
         targets.knowledge(torch.arange(50) * 3 + 5)
-    with pytest.raises(StoreError, match="it is missing"):
+    with pytest.raises(StoreError, match="is missing"):
         verify(targets)
 
 

@@ -131,8 +131,8 @@ TEACHER = {"fingerprint": "c" * 64, "specification": "b" * 64, "kind": "network"
 OTHERS = {
     "another batch size: 8, now 4": {"batch_size": 4},
     r'other classes: \["null", "eins", "zwö"\], now \["eins", "null", "zwö"\]': {"classes": ("eins", "null", "zwö")},
-    'another teacher: {"fingerprint": "aaa': {"teacher": TEACHER},
-    'another encoding: {"dtype": "float32", .*, now {"dtype": "float16"': {"encoding": DenseLogits("float16")},
+    'another teacher: {"fingerprint": "a{12}"}, now {"fingerprint": "c{12}"}': {"teacher": TEACHER},
+    'another encoding: {"dtype": "float32"}, now {"dtype": "float16"}': {"encoding": DenseLogits("float16")},
     "another encoding: .*temperatures": {"encoding": DenseLogits(temperatures=(1.0, 4.0))},
     'another transform of the rows: {"augment": "crop", "seed": 0}, now null': {"transform": None},
     r'other marks: \[\], now \["out-of-fold"\]': {"marks": ("out-of-fold",)},
@@ -140,8 +140,8 @@ OTHERS = {
     'another head: "softmax", now "sigmoid"': {"head": "sigmoid"},
     r"another number of views: 2, now 3 \(split 'train'\)": {"views": 3},
     r"another number of rows: 50, now 49 \(split 'train'\)": {"rows": 49},
-    r"another number of rows in a shard: .* \(split 'train'\)": {"shard_rows": 20},
-    r"another dataset: .* \(split 'train'\)": {"ids": torch.arange(50) * 3},
+    r"""another number of rows in a shard: {"rows": 16}, now {"rows": 20} \(split 'train'\)""": {"shard_rows": 20},
+    r"""another dataset: "[0-9a-f]{12}", now "[0-9a-f]{12}" \(split 'train'\)""": {"ids": torch.arange(50) * 3},
     "another dataset: .*, now null": {"contents": False},
 }
 

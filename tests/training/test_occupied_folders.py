@@ -146,12 +146,12 @@ REFUSED = {
     "another class": (
         {"teacher": partial(named_teacher, "oak", "ash", "yew")},
         MismatchError,
-        r"must have the same classes\. The teacher has 3 and the data 3; 'elm' is in one only\.",
+        r"must have the same classes\. The teacher has 3 and the data 3; only the data have 'elm'\.",
     ),
     "one class more": (
         {"teacher": partial(named_teacher, "oak", "ash", "elm", "yew")},
         MismatchError,
-        r"The teacher has 4 and the data 3; 'yew' is in one only\.",
+        r"The teacher has 4 and the data 3; only the teacher has 'yew'\.",
     ),
     "another head": (
         {"teacher": sigmoid_teacher},

@@ -61,8 +61,8 @@ def require_size(folder: Path, record: FileRecord) -> None:
     try:
         size = (folder / record.file).stat().st_size
     except OSError as error:
-        why = "it is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
-        raise StoreError(f"The store {folder} is not whole: of {record.file}, {why}.") from error
+        why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise StoreError(f"The store {folder} is not whole: {record.file} {why}.") from error
     if size != record.bytes:
         raise StoreError(
             f"The file {record.file} in {folder} is damaged: it has {size} bytes, and its manifest says {record.bytes}."

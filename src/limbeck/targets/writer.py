@@ -8,6 +8,7 @@ Shape legend, this file:  n rows of a shard, V views, W bytes of a row, P positi
 
 import errno
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ _WORDS = {
 """What it means that two plans differ in a key; what explains other differences comes first."""
 
 _LONGEST = 80  # characters of a value in a sentence
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @final
@@ -287,9 +289,26 @@ def _keys_apart(found: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
 
 
 def _told(key: str, found: Any, asked: Any) -> str:
-    values = (json.dumps(value, ensure_ascii=False, sort_keys=True) for value in (found, asked))
+    values = (json.dumps(value, ensure_ascii=False, sort_keys=True) for value in _apart(found, asked))
     theirs, ours = (value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…" for value in values)
     return f"{_WORDS[key]}: {theirs}, now {ours}"
+
+
+def _apart(found: Any, asked: Any) -> tuple[Any, Any]:
+    """Leave out what two values have in common, and the greater part of hashes."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        keys = _keys_apart(found, asked)
+        theirs, ours = ({key: _short(side[key]) for key in sorted(side.keys() & keys)} for side in (found, asked))
+        return theirs, ours
+    if isinstance(found, list) and isinstance(asked, list):
+        for theirs, ours in zip(found, asked, strict=False):
+            if theirs != ours and isinstance(theirs, dict) and isinstance(ours, dict):
+                return _apart(theirs, ours)
+    return _short(found), _short(asked)
+
+
+def _short(value: Any) -> Any:
+    return value[:12] if isinstance(value, str) and _HASH.fullmatch(value) else value
 
 
 def _size(path: Path) -> int | None:

@@ -244,10 +244,10 @@ def _check_teacher(splits: Splits, teacher: Teacher) -> None:
             f"Teacher and data have the same classes in another order: class {place} is {theirs[place]!r} for the "
             f"teacher and {ours[place]!r} in the data."
         )
-    missing = sorted(set(ours) - set(theirs)) or sorted(set(theirs) - set(ours))
+    unknown, missing = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
+    apart = f"only the data have {missing[0]!r}" if missing else f"only the teacher has {unknown[0]!r}"
     raise MismatchError(
-        f"Teacher and data must have the same classes. The teacher has {len(theirs)} and the data {len(ours)}; "
-        f"{missing[0]!r} is in one only."
+        f"Teacher and data must have the same classes. The teacher has {len(theirs)} and the data {len(ours)}; {apart}."
     )
 
 

@@ -72,14 +72,32 @@ def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
 def _require_same_views(targets: Targets, spec: Distillation) -> None:
     asked, recorded = transform_of(spec), targets.manifest.transform
     if asked is not None and asked != recorded:
+        before, now = _in_words(recorded), _in_words(asked)
+        if before == now:  # the same names, and other code behind them
+            before, now = (json.dumps(transform, sort_keys=True) for transform in (recorded, asked))
         raise MismatchError(
-            f"The targets {spec.targets} were recorded on rows that were changed by {_in_words(recorded)}, and the "
-            f"specification changes them by {_in_words(asked)}; record them again, or ask for the views that they hold."
+            f"The targets {spec.targets} were recorded on rows that were changed by {before}, and the specification "
+            f"changes them by {now}; record them again, or ask for the views that they hold."
         )
 
 
 def _in_words(transform: Mapping[str, Any] | None) -> str:
-    return "nothing" if transform is None else json.dumps(dict(transform), sort_keys=True)
+    if transform is None:
+        return "nothing"
+    return f"{_written(transform.get('augment'))} with the seed {_written(transform.get('seed'))}"
+
+
+def _written(encoded: Any) -> str:
+    """Write a part of an encoded specification as it stands in a program, without what is at its default of None."""
+    match encoded:
+        case {"$record": str(name), "fields": dict(fields)}:
+            given = [f"{field}={_written(value)}" for field, value in fields.items() if value is not None]
+            return f"{name.rpartition(':')[2]}({', '.join(given)})"
+        case {"$ref": str(name)}:
+            return name.rpartition(":")[2]
+        case list():
+            return f"({', '.join(map(_written, encoded))})"
+    return json.dumps(encoded, sort_keys=True)
 
 
 def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watcher: Watcher) -> dict[str, Teacher]:
