@@ -14,20 +14,6 @@ from limbeck.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SPEC = """
-from functools import partial
-from torch import nn
-from limbeck import Distillation, HardLabels, SoftTargets
-from limbeck.data import digits
-
-def network(width):
-    return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
-
-def small(width: int = 16) -> Distillation:
-    objective = 0.9 * SoftTargets(temperature=4.0) + 0.1 * HardLabels()
-    teacher = network(64)
-    return Distillation(data=digits, student=partial(network, width), teacher=teacher, objective=objective, epochs=2)
-"""
 MODEL = """
 from torch import nn
 
@@ -55,7 +41,7 @@ def test_every_python_example_runs(page, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_line_example_runs(page, tmp_path, monkeypatch, digits_table):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "spec.py").write_text(SPEC, encoding="utf-8")
+    (tmp_path / "spec.py").write_text(blocks(ROOT / "README.md", "python")[0], encoding="utf-8")
     (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
     digits_table(tmp_path / "train.parquet")
     for line in "".join(blocks(page, "bash")).splitlines():
@@ -78,5 +64,7 @@ def digits_table():
         columns = {f"x{index}": features[:, index].numpy() for index in range(3)}
         labels = (features.sum(1) > 0).long().numpy()
         parquet.write_table(pyarrow.table({**columns, "label": labels}), path)
+        yes = (features.sum(1) + features[:, 0].flip(0)).sigmoid()  # right more often than not
+        parquet.write_table(pyarrow.table({"p_0": 1 - yes.numpy(), "p_1": yes.numpy()}), path.with_stem("predictions"))
 
     return write
