@@ -27,7 +27,7 @@ from limbeck.files import is_aside
 from limbeck.targets.manifest import MANIFEST, RECORDING
 from limbeck.targets.store import Targets
 from limbeck.targets.verify import verify
-from limbeck.training.recording import Form
+from limbeck.training.forms import Form
 
 WRITERS = 2
 JOINT = 0.75  # share of the moments at which all writers are killed; else one of them
@@ -75,10 +75,10 @@ class Whole:
     changes: int
 
 
-def survive_kills(work: Path, kills: int) -> dict[str, Any]:
+def survive_kills(work: Path, kills: int, kinds: Mapping[str, Kind] = KINDS) -> dict[str, Any]:
     """Kill writers, look at what they left, let others go on, and compare the finished stores."""
     drawn = random.Random(SEED)
-    wholes = {name: _uninterrupted(work / name, kind) for name, kind in KINDS.items()}
+    wholes = {name: _uninterrupted(work / name, kind) for name, kind in kinds.items()}
     done = Counter(kills=0, of_all=0, stores=0, shards_seen=0, shards_damaged=0, stores_different=0)
     states, traces = Counter(dict.fromkeys(STATES, 0)), Counter(dict.fromkeys(TRACES, 0))
     folder, whole = work / "killed", drawn.choice(list(wholes.values()))
@@ -90,11 +90,9 @@ def survive_kills(work: Path, kills: int) -> dict[str, Any]:
             states[_state(folder, whole.digests)] += 1
             traces.update(_traces(folder))
             done.update(_look(folder, whole.digests))
-        if (folder / MANIFEST).is_file() and not drawn.randrange(2):
-            # Otherwise writers come back to a whole store, and to one that is not tidied up.
-            done.update(_finished(folder, whole))
-            whole = drawn.choice(list(wholes.values()))
-        elif _state(folder, whole.digests) == "whole":
+        # To some that are whole but not tidied up, the next writers to be killed come back.
+        is_left = (folder / MANIFEST).is_file() and drawn.random() < 0.5
+        if is_left or _state(folder, whole.digests) == "whole":
             done.update(_finished(folder, whole))
             whole = drawn.choice(list(wholes.values()))
     if folder.exists():

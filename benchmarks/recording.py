@@ -2,7 +2,7 @@
 
     python benchmarks/recording.py
 
-The networks are Hinton's for MNIST, 784-1200-1200-10, one of them and ten; the rows are noise of MNIST's shape and type.
+The networks are Hinton's for MNIST, 784-1200-1200-10, one of them and ten; the rows are noise of MNIST's shape.
 Recording is timed from the first batch to the last byte on the disk, and once more with everything around it: the rows
 are hashed before, so that a student can be refused other rows. The record goes to results/recording.json.
 """

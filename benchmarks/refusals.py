@@ -25,8 +25,9 @@ from limbeck.targets.store import Targets
 from limbeck.targets.verify import verify
 from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.training.distill import distill
+from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
-from limbeck.training.recording import Form, record
+from limbeck.training.recording import record
 
 ROWS, NAMES = 53, ("oak", "ash", "elm")
 Attempts = Mapping[str, Callable[[], Any]]

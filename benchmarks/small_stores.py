@@ -20,8 +20,9 @@ from limbeck.targets.manifest import MANIFEST
 from limbeck.targets.plan import PartPlan, Plan
 from limbeck.targets.store import Targets
 from limbeck.teachers import Ensemble, FrozenTeacher
+from limbeck.training.forms import Form
 from limbeck.training.progress import Silent, Watcher
-from limbeck.training.recording import Form, record
+from limbeck.training.recording import record
 from limbeck.types import Teacher
 
 SEED = 0

@@ -17,7 +17,7 @@ _WHERE = {
     "Distillation": "limbeck.specification",
     "Ensemble": "limbeck.teachers.ensemble",
     "EnsembleOf": "limbeck.specification",
-    "Form": "limbeck.training.recording",
+    "Form": "limbeck.training.forms",
     "FrozenTeacher": "limbeck.teachers.frozen",
     "HardLabels": "limbeck.objective",
     "Knowledge": "limbeck.types",

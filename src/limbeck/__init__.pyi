@@ -25,8 +25,8 @@ from limbeck.targets.teacher import RecordedTeacher as RecordedTeacher
 from limbeck.teachers.ensemble import Ensemble as Ensemble
 from limbeck.teachers.frozen import FrozenTeacher as FrozenTeacher
 from limbeck.training.distill import distill as distill
+from limbeck.training.forms import Form as Form
 from limbeck.training.rebuild import load_student as load_student
-from limbeck.training.recording import Form as Form
 from limbeck.training.recording import record as record
 from limbeck.training.run import Run as Run
 from limbeck.types import Batch as Batch

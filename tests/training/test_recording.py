@@ -26,8 +26,9 @@ from limbeck.targets.teacher import RecordedTeacher
 from limbeck.targets.verify import verify
 from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.training.distill import distill
+from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
-from limbeck.training.recording import Form, record
+from limbeck.training.recording import record
 from processes import free_port, run_script
 from tolerances import assert_close
 

@@ -9,7 +9,8 @@ from limbeck.cli.parts import teacher_from_parts
 from limbeck.cli.show import show_targets
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
-from limbeck.training.recording import EncodingName, Form, record
+from limbeck.training.forms import EncodingName, Form
+from limbeck.training.recording import record
 
 _USAGE = """usage: limbeck record SPEC [flags]
        limbeck record --data FOLDER|FILE|ID --teacher FILE.py:object|RUN [flags]

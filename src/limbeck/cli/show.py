@@ -15,7 +15,7 @@ from limbeck.files import write_json
 from limbeck.report.page import write_page
 from limbeck.targets.manifest import Manifest
 from limbeck.targets.store import Targets
-from limbeck.training.recording import in_bytes
+from limbeck.training.pace import in_bytes
 from limbeck.training.run import Run
 from limbeck.types import Answer, Dense, TopK
 

@@ -190,7 +190,7 @@ def _check_fit(
     if named is not None:
         counts["the data"] = len(named)
     if teacher is not None:
-        _check_teacher(splits, teacher)
+        check_teacher(splits, teacher)
         with _asking("teacher", batch):
             knowledge = teacher(batch)
             counts["the teacher"] = _width(knowledge, batch)
@@ -232,7 +232,8 @@ def _count(logits: Tensor, batch: Batch, who: str) -> int:
     return logits.shape[1]
 
 
-def _check_teacher(splits: Splits, teacher: Teacher) -> None:
+def check_teacher(splits: Splits, teacher: Teacher) -> None:
+    """Compare heads, and the names and the order of the classes. Raises: MismatchError."""
     ours, theirs = splits.train.classes, teacher.classes
     if teacher.head != splits.train.head:
         raise MismatchError(f"The teacher has a {teacher.head} head, and the data have a {splits.train.head} head.")

@@ -3,11 +3,9 @@
 Shape legend, this file:  B rows of a batch, V views, W bytes of a row.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -17,23 +15,18 @@ from limbeck.data.loader import Loader
 from limbeck.data.order import private_generator
 from limbeck.data.splits import Splits
 from limbeck.data.views import require_deterministic
-from limbeck.errors import ArgumentError, Interrupted, MismatchError, SpecificationError
+from limbeck.errors import ArgumentError, Interrupted, SpecificationError
 from limbeck.keyed import row_keys
-from limbeck.knowledge import MixtureKnowledge, is_tempered, shown_logits, width_of
-from limbeck.objective import SoftTargets
+from limbeck.knowledge import shown_logits, width_of
 from limbeck.specification import Distillation
-from limbeck.targets.encoding import Encoding
-from limbeck.targets.encodings.dense import DenseLogits
-from limbeck.targets.encodings.lowrank import fit_low_rank
-from limbeck.targets.encodings.members import Members
-from limbeck.targets.encodings.sampled import SampledTargets
-from limbeck.targets.encodings.topk import TopKLogProbs
 from limbeck.targets.store import Targets
 from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher
-from limbeck.training.distill import room_beside
+from limbeck.training.distill import check_teacher, room_beside
+from limbeck.training.forms import Form, encoding_for
 from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
+from limbeck.training.pace import Pace
 from limbeck.training.place import Place, find_place
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
@@ -42,37 +35,8 @@ from limbeck.training.recorded import is_recorded, teacher_identity, transform_o
 from limbeck.training.resolve import load_splits
 from limbeck.types import Batch, Knowledge, Teacher, TransferSet
 
-EncodingName: TypeAlias = Literal["dense", "members", "top-k", "low-rank", "sampled"]
-"""The forms that a teacher's answers can be stored in."""
-
 CALIBRATION_ROWS = 4096
 """Rows, drawn by a fixed seed, on whose answers the basis of a low-rank encoding is fitted."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """In which form answers are stored. Raises: ArgumentError for a temperature that is not positive."""
-
-    encoding: EncodingName = "dense"
-    """dense: every logit; members: every logit of every member of an ensemble; top-k: the likeliest classes and the
-    weight of the rest; low-rank: int8 coefficients in a basis; sampled: classes drawn from the distribution."""
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the logits of dense and members."""
-    temperatures: tuple[float, ...] = ()
-    """At which the answers can be asked for, where the encoding does not answer every temperature; 1 and those of the
-    objective unless given."""
-    k: int = 16
-    """Classes that top-k tells apart."""
-    rank: int = 32
-    """Coefficients of low-rank."""
-    draws: int = 32
-    """Classes that sampled draws for each row."""
-
-    def __post_init__(self) -> None:
-        for temperature in self.temperatures:
-            if not temperature > 0:
-                raise ArgumentError(f"Form: temperatures must be positive. Got {temperature}.")
 
 
 def record(
@@ -121,6 +85,7 @@ def record(
     with place.together(), seeded(spec.seed), torch.no_grad():
         splits = load_splits(spec)
         teacher = _teacher(spec, splits, out, features, place, watcher, parallel)
+        check_teacher(splits, teacher)
         source = _Source(spec, splits, teacher, place, batch_size)
         recording = Recording(out, source.plan(form or Form(), shard_rows), resume=resume or share is not None)
         with stop_on_ctrl_c() as stop:
@@ -185,7 +150,7 @@ class _Source:
     def plan(self, form: Form, shard_rows: int | None) -> Plan:
         """Ask the teacher about a few rows, and describe the store before anything is written."""
         knowledge = self._ask("train", self.order["train"][:2])
-        encoding = self._encoding(form, knowledge)
+        encoding = encoding_for(form, knowledge, self.spec, self._sample)
         shown = knowledge.at((encoding.temperatures or (1.0,))[0])
         width = width_of(shown)
         self.width, self.encoding, self.layout = width, encoding, encoding.layout(width)
@@ -216,35 +181,13 @@ class _Source:
             parts=parts,
         )
 
-    def _encoding(self, form: Form, knowledge: Knowledge) -> Encoding:
-        tempered = is_tempered(knowledge)
-        if form.encoding == "dense" and tempered:
-            return DenseLogits(dtype=form.dtype, temperatures=None)
-        if form.encoding == "members":
-            return _members(form, knowledge)
-        if form.encoding == "low-rank":
-            return self._low_rank(form, tempered)
-        temperatures = tuple(sorted(set(form.temperatures or {1.0, *_asked(self.spec)})))
-        if form.encoding == "dense":
-            return DenseLogits(dtype=form.dtype, temperatures=temperatures)
-        if form.encoding == "top-k":
-            return TopKLogProbs(k=form.k, temperatures=temperatures, tempered=tempered)
-        return SampledTargets(draws=form.draws, temperatures=temperatures, seed=self.spec.view_seed)
-
-    def _low_rank(self, form: Form, tempered: bool) -> Encoding:
-        temperatures = None if tempered else form.temperatures or tuple(sorted(_asked(self.spec)))
-        if temperatures is not None and len(temperatures) != 1:
-            raise SpecificationError(
-                "An arithmetic ensemble's answers can be recorded with low-rank at one temperature only; give it with "
-                "--temperatures."
-            )
+    def _sample(self, temperature: float) -> Tensor:
+        """Logits of some training rows, (N, C), drawn by a fixed seed."""
         rows = len(self.order["train"])
         chosen = torch.randperm(rows, generator=private_generator(0, "low-rank"))[:CALIBRATION_ROWS].sort().values
         asked = (self._ask("train", part) for part in torch.split(self.order["train"][chosen], self.batch_size))
-        logits = [shown_logits(knowledge, (temperatures or (1.0,))[0]) for knowledge in asked]
-        return fit_low_rank(
-            torch.cat([part for part in logits if part is not None]), form.rank, temperatures, head=self.teacher.head
-        )
+        logits = [shown_logits(knowledge, temperature) for knowledge in asked]
+        return torch.cat([part for part in logits if part is not None])
 
     def _ask(self, name: str, positions: Tensor) -> Knowledge:
         return self._answer(next(self.loaders[name].sequential(positions, batch_size=len(positions))))
@@ -255,7 +198,7 @@ class _Source:
 
     def write(self, recording: Recording, shards: Sequence[Shard], watcher: Watcher, stop: StopRequest) -> None:
         """Record shards. Raises: Interrupted."""
-        pace = _Pace(watcher, sum(shard.rows * shard.views for shard in shards), self.layout.nbytes)
+        pace = Pace(watcher, sum(shard.rows * shard.views for shard in shards), self.layout.nbytes)
         watcher.start("recording", pace.total)
         try:
             for shard in shards:
@@ -263,7 +206,7 @@ class _Source:
         finally:
             watcher.end()
 
-    def _write_shard(self, recording: Recording, shard: Shard, pace: "_Pace", stop: StopRequest) -> None:
+    def _write_shard(self, recording: Recording, shard: Shard, pace: Pace, stop: StopRequest) -> None:
         positions = self.order[shard.part][shard.first : shard.first + shard.rows]
         packed = torch.empty(shard.rows, shard.views, self.layout.nbytes, dtype=torch.uint8)
         features: dict[str, Tensor] = {}
@@ -282,56 +225,11 @@ class _Source:
         recording.commit(shard, packed, features)
 
 
-def _members(form: Form, knowledge: Knowledge) -> Members:
-    if not isinstance(knowledge, MixtureKnowledge):
-        raise MismatchError("Only an ensemble has members to record; the teacher is a single network.")
-    members = len(knowledge.logits_MBC)
-    return Members(members=members, mean=knowledge.mean, weights=knowledge.weights, dtype=form.dtype)
-
-
 def _keep(kept: dict[str, Tensor], found: Mapping[str, Tensor], shape: torch.Size, rows: slice, view: int) -> None:
     for name, values in found.items():
         if name not in kept:
             kept[name] = torch.empty(*shape, *values.shape[1:], dtype=values.dtype)
         kept[name][rows, view] = values.cpu()
-
-
-@final
-class _Pace:
-    """Tells how fast it goes, how long it will take and how much it will be."""
-
-    def __init__(self, watcher: Watcher, total: int, row_bytes: int) -> None:
-        self.total, self._watcher, self._row_bytes = total, watcher, row_bytes
-        self._done, self._began = 0, time.monotonic()
-
-    def advance(self, rows: int) -> None:
-        """Tell of so many rows more."""
-        self._done += rows
-        rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        left = (self.total - self._done) / rate
-        written, whole = self._done * self._row_bytes, self.total * self._row_bytes
-        self._watcher.advance(
-            self._done, f"{rate:,.0f} rows/s, {_duration(left)} left, {in_bytes(written)} of {in_bytes(whole)}"
-        )
-
-
-def in_bytes(count: float) -> str:
-    """Write a number of bytes for people.
-
-    >>> in_bytes(512), in_bytes(2_400_000)
-    ('512 B', '2.4 MB')
-    """
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _views(spec: Distillation) -> int:
@@ -343,21 +241,6 @@ def _views(spec: Distillation) -> int:
             "--views."
         )
     return spec.views
-
-
-def _asked(spec: Distillation) -> set[float]:
-    """The temperatures that the objective's soft terms ask for. Raises: SpecificationError for one that changes."""
-    found = set()
-    for name, (_, term) in spec.goal.terms.items():
-        if not isinstance(term, SoftTargets):
-            continue
-        if callable(term.temperature):
-            raise SpecificationError(
-                f"The temperature of the term {name!r} changes with the step, and this teacher's answers can be "
-                "recorded at given temperatures only; give them with --temperatures, or record every member."
-            )
-        found.add(float(term.temperature))
-    return found
 
 
 def _nbytes(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
