@@ -40,20 +40,16 @@ def find_flips(work: Path, flips: int) -> dict[str, Any]:
         found.update(_looked_at(path, bit))
         flip(path, bit)
     assert all(_refused_by_verify(store) is None for store in stores.values()), "a flip was not taken back"
-    manifests = [store / MANIFEST for store in stores.values()]
-    every = sum(8 * path.stat().st_size for path in manifests)
-    passed = sum(passing_flips(path.read_bytes()) for path in manifests)
     print(f"{flips} flipped bits: {found['refused']} refused, {found['tracebacks']} tracebacks")
+    return {"flips": flips, "stores": list(stores), "files": len(files), "bytes": sum(sizes), **found}
+
+
+def flip_manifests(work: Path) -> dict[str, int]:
+    """Flip every bit of the manifests of all stores in a folder, one after another."""
+    manifests = [path.read_bytes() for path in sorted(work.glob(f"*/{MANIFEST}"))]
+    every, passed = 8 * sum(map(len, manifests)), sum(map(_passing_flips, manifests))
     print(f"each of the {every} bits of {len(manifests)} manifests: {every - passed} refused")
-    return {
-        "flips": flips,
-        "stores": list(stores),
-        "files": len(files),
-        "bytes": sum(sizes),
-        **found,
-        "manifest_bits": every,
-        "manifest_bits_refused": every - passed,
-    }
+    return {"manifest_bits": every, "manifest_bits_refused": every - passed}
 
 
 def flip(path: Path, bit: int) -> None:
@@ -65,7 +61,7 @@ def flip(path: Path, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit % 8]))
 
 
-def passing_flips(content: bytes) -> int:
+def _passing_flips(content: bytes) -> int:
     """How many of a manifest's bits can be flipped without its reader's noticing."""
     damaged, passed = bytearray(content), 0
     for bit in range(8 * len(content)):

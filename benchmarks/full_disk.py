@@ -12,7 +12,7 @@ from typing import Any
 
 from kills import KINDS
 from safetensors.torch import load_file
-from small_stores import committed, digests, recorded
+from small_stores import CLASSES, committed, digests, recorded
 
 from limbeck.errors import StoreError
 from limbeck.targets.manifest import MANIFEST
@@ -27,14 +27,15 @@ def survive_full_disk(work: Path) -> dict[str, Any]:
     """Take the room away in mid-shard: by a limit on files' sizes, and on small disks of many sizes that are filled."""
     recorded(work / "whole", rows=KIND.rows, shard_rows=KIND.shard_rows)
     expected = digests(work / "whole")
-    return {"limited": _limited(work / "limited", expected), "filled": _filled(work, expected)}
+    return {"limited": limit_files(work / "limited", expected), "filled": _filled(work, expected)}
 
 
-def _limited(folder: Path, expected: Mapping[str, str]) -> dict[str, Any]:
+def limit_files(folder: Path, expected: Mapping[str, str]) -> dict[str, Any]:
+    """Let no file grow beyond half a shard when some are written, look at what is left, give room and go on."""
     fork = multiprocessing.get_context("fork")
     said = fork.SimpleQueue()
-    size = (folder.parent / "whole" / "train-00000.safetensors").stat().st_size
-    writer = fork.Process(target=_record_in_little_room, args=(folder, size // 2, said))
+    half = KIND.shard_rows * CLASSES * 4 // 2
+    writer = fork.Process(target=_record_in_little_room, args=(folder, half, said))
     writer.start()
     sentence = said.get()
     writer.join()

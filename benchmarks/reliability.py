@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import tyro
-from flips import find_flips
+from flips import find_flips, flip_manifests
 from full_disk import survive_full_disk
 from kills import STATES, TRACES, survive_kills
 from large_store import stay_small
@@ -61,7 +61,7 @@ def measured(work: Path, kills: int, flips: int, rows: int) -> dict[str, Any]:
         room.mkdir()
     return {
         "kills": survive_kills(rooms["kills"], kills),
-        "flips": find_flips(rooms["flips"], flips),
+        "flips": {**find_flips(rooms["flips"], flips), **flip_manifests(rooms["flips"])},
         "full_disk": survive_full_disk(rooms["full"]),
         "refusals": refusals(rooms["refusals"]),
         "memory": stay_small(rooms["large"], rows),
@@ -90,9 +90,10 @@ def _kills(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## Kills", "")
     yield (
         f"{_count(found['writers'])} processes record one store and are killed (`kill -9`) at {found['kills']} random "
-        f"moments: at {found['of_all']} of them both, at the others one, while the other works on or has ended. Then new "
-        "ones go on, and are killed in their turn, until the store is whole. Half of the moments are drawn from the "
-        "time that a recording takes, half from the changes that writers make to the folder; nothing is slowed down."
+        f"moments: at {found['of_all']} of them both, at the others one, while the other works on or has ended. Then "
+        "new ones go on, and are killed in their turn, until the store is whole. Half of the moments are drawn from "
+        "the time that a recording takes, half from the changes that writers make to the folder; nothing is slowed "
+        "down."
     )
     yield ""
     damaged, different = found["shards_damaged"], found["stores_different"]
@@ -166,7 +167,8 @@ def _memory(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## A million rows", "")
     yield (
         f"{found['rows']:,} rows × {found['classes']:,} classes in float32, a synthetic teacher, "
-        f"{found['gigabytes']:.1f} GB in {found['shards']} shards. Peak of anonymous memory (goal: under {found['goal_gigabytes']} GB): "
+        f"{found['gigabytes']:.1f} GB in {found['shards']} shards. Peak of anonymous memory (goal: under "
+        f"{found['goal_gigabytes']} GB): "
         f"{recording['peak_gigabytes']:.2f} GB while recording, {reading['peak_gigabytes']:.2f} GB while reading all "
         "rows in random order, each in a process of its own. What is mapped from files is not counted: the system "
         "takes it back when it needs it."

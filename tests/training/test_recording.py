@@ -19,6 +19,7 @@ from limbeck.errors import LimbeckError, MismatchError, ObjectiveError, Specific
 from limbeck.files import read_json, read_tensors
 from limbeck.functional import soft_cross_entropy
 from limbeck.objective import HardLabels, LogitMatching, SoftTargets
+from limbeck.references import load
 from limbeck.schedules import Linear
 from limbeck.specification import EnsembleOf
 from limbeck.targets.store import Targets
@@ -298,7 +299,10 @@ REFUSED = {
     "classes in another order": ({"data": renamed_rows}, r"another order: class 0 is 'oak'.*'ash'"),
     "fewer classes": ({"data": fewer_classes}, r"must have the same classes"),
     "another teacher": ({"teacher": other_teacher}, r"recorded from the teacher [0-9a-f]{12}, and .* [0-9a-f]{12}"),
-    "views that were not recorded": ({"augment": Noise(scale=0.1), "views": 2}, r"changed by nothing"),
+    "views that were not recorded": (
+        {"augment": Noise(scale=0.1), "views": 2},
+        r"changed by nothing, and the specification changes them by Noise\(scale=0\.1\) with the seed 0; record",
+    ),
 }
 
 
@@ -310,6 +314,19 @@ def test_what_does_not_match_is_refused_before_anything_is_written(tmp_path, nam
     with pytest.raises(MismatchError, match=sentence):
         distill(spec, tmp_path / "run", watcher=Silent())
     assert not (tmp_path / "run").exists()
+
+
+def test_an_augmentation_of_the_same_name_and_other_code_is_refused_by_the_hash_of_its_source(tmp_path):
+    specs = []
+    for name, change in (("before", "+ 1"), ("after", "- 1")):
+        (tmp_path / name).mkdir()
+        text = f"def moved(columns, keys):\n    return {{**columns, 'features': columns['features'] {change}}}\n"
+        (tmp_path / name / "moves.py").write_text(text, encoding="utf-8")
+        augment = load(f"{tmp_path / name / 'moves.py'}:moved")
+        specs.append(tiny.specification(augment=augment, views=2))
+    recorded(specs[0], tmp_path / "store")
+    with pytest.raises(MismatchError, match=r'changed by \{"augment": .*"source": "(\w+)".*, and .*"source": "(?!\1)'):
+        distill(from_store(specs[1], tmp_path / "store"), tmp_path / "run", watcher=Silent())
 
 
 def test_a_temperature_that_was_not_recorded_is_refused_before_the_first_step(tmp_path):
