@@ -40,7 +40,8 @@ ROWS = 60_000
 ROWS_SEED = 0
 CALIBRATION_ROWS = 4096
 """Rows that a low-rank basis is fitted to, about as many as a recording takes."""
-SOFT, HARD = 0.9, 0.1
+HARD = 0.1
+"""The weight of the labels beside soft targets."""
 
 
 @final
@@ -94,12 +95,19 @@ class Lesson(NamedTuple):
     """Of the soft targets; None for labels alone."""
     form: Form | None = None
     """In which the targets are encoded; None for the logits as they are."""
+    hard: float = HARD
+    """The weight of the labels beside soft targets, whose weight is the rest of 1."""
 
     @property
     def name(self) -> str:
         """Of its files."""
         if self.temperature is None:
             return "alone"
+        return f"{self.targets}{'' if self.hard == HARD else f'-hard-{self.hard:g}'}"
+
+    @property
+    def targets(self) -> str:
+        """Of the store with its targets."""
         return f"{'logits' if self.form is None else self.form.key}-T-{self.temperature:g}"
 
 
@@ -207,13 +215,16 @@ def teaching(bench: Bench, lesson: Lesson) -> tuple[Teacher | None, Objective]:
     """The teacher of a lesson, and what is asked of the student."""
     if lesson.temperature is None:
         return None, 1.0 * HardLabels()
-    logits, form = bench.logits("train"), lesson.form
-    if form is None:
-        teacher: Teacher = Replayed(bench.train.ids, logits)
-        return teacher, SOFT * SoftTargets(temperature=lesson.temperature) + HARD * HardLabels()
-    store = bench.work / "stores" / lesson.name
+    divergence = forward_kl if lesson.form is None else lesson.form.divergence()
+    soft = SoftTargets(temperature=lesson.temperature, divergence=divergence)
+    return _taught_by(bench, lesson), (1 - lesson.hard) * soft + lesson.hard * HardLabels()
+
+
+def _taught_by(bench: Bench, lesson: Lesson) -> Teacher:
+    assert lesson.temperature is not None  # a lesson without one has no teacher
+    if lesson.form is None:
+        return Replayed(bench.train.ids, bench.logits("train"))
+    store = bench.work / "stores" / lesson.targets
     if not (store / MANIFEST).is_file():
-        record_logits(bench.train, logits, form.encoding(lesson.temperature, bench.sample), store)
-    teacher = RecordedTeacher(Targets.open(store))
-    soft = SoftTargets(temperature=lesson.temperature, divergence=form.divergence())
-    return teacher, SOFT * soft + HARD * HardLabels()
+        record_logits(bench.train, bench.logits("train"), lesson.form.encoding(lesson.temperature, bench.sample), store)
+    return RecordedTeacher(Targets.open(store))

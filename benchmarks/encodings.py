@@ -10,15 +10,15 @@ measurement that was stopped goes on where it was.
 Shape legend, this file:  B rows, C classes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import tyro
-from encoding_bench import FORMS, HARD, MEMBERS, ROWS, ROWS_SEED, SOFT, Bench, Form, Lesson
+from encoding_bench import FORMS, HARD, MEMBERS, ROWS, ROWS_SEED, Bench, Form, Lesson
 from encoding_error import mean_error
 from encoding_students import ENCODING_SEED, Setting
 from record import write_record
@@ -50,6 +50,9 @@ ALONE_GRID = tuple(
 DENSE_GRID = tuple(Setting(rate=rate, epochs=10) for rate in (4e-3, 8e-3, 1.6e-2, 3.2e-2))
 JUDGED_FORMS = tuple(form for form in FORMS if form.family != "dense" or form.size == "float16")
 """Those that students are taught with, beside the logits as they are."""
+TUNED_FORM = Form("top-k", 15)
+"""The one that is tried with settings of its own as well: its targets leave the most to the labels."""
+TUNED_WEIGHTS, TUNED_DROPOUTS = (0.1, 0.3, 0.5), (0.0, 0.2)
 
 
 class Choices(NamedTuple):
@@ -60,25 +63,38 @@ class Choices(NamedTuple):
     """At each temperature."""
     temperature: float
     """The one at which the dense targets teach best."""
-    grid: Mapping[str, list[dict[str, Any]]]
+    tuned: tuple[Lesson, Setting]
+    """Weight of the labels and dropout of `TUNED_FORM` at that temperature."""
+    grid: Sequence[Mapping[str, Any]]
     """Every setting that was tried, and its validation score."""
 
 
 def choose(bench: Bench) -> Choices:
     """Try every setting with one seed that no judged student has."""
     grids = {ALONE: ALONE_GRID, **{Lesson(temperature): DENSE_GRID for temperature in TEMPERATURES}}
-    tried = [(lesson, setting, SELECTION_SEED) for lesson, grid in grids.items() for setting in grid]
-    scores = [found["validation"] for found in bench.students(tried, judged=False)]
-    best: dict[Lesson, tuple[float, Setting]] = {}
-    for (lesson, setting, _), score in zip(tried, scores, strict=True):
-        if lesson not in best or score < best[lesson][0]:
-            best[lesson] = score, setting
-    temperature = min(TEMPERATURES, key=lambda own: best[Lesson(own)][0])
+    grid = _tried(bench, [(lesson, setting) for lesson, settings in grids.items() for setting in settings])
+    best = {lesson: _best(row for row in grid if row[0] == lesson) for lesson in grids}
+    temperature = min(TEMPERATURES, key=lambda own: best[Lesson(own)][2])
     dense = {own: best[Lesson(own)][1] for own in TEMPERATURES}
-    grid: dict[str, list[dict[str, Any]]] = {lesson.name: [] for lesson in grids}
-    for (lesson, setting, _), score in zip(tried, scores, strict=True):
-        grid[lesson.name].append({**asdict(setting), "validation": score})
-    return Choices(best[ALONE][1], dense, temperature, grid)
+    tuned = _tried(
+        bench,
+        [
+            (Lesson(temperature, TUNED_FORM, hard), replace(dense[temperature], dropout=dropout))
+            for hard in TUNED_WEIGHTS
+            for dropout in TUNED_DROPOUTS
+        ],
+    )
+    shown = [{"lesson": lesson.name, **asdict(setting), "validation": score} for lesson, setting, score in grid + tuned]
+    return Choices(best[ALONE][1], dense, temperature, _best(tuned)[:2], shown)
+
+
+def _tried(bench: Bench, settings: Sequence[tuple[Lesson, Setting]]) -> list[tuple[Lesson, Setting, float]]:
+    scores = bench.students([(*setting, SELECTION_SEED) for setting in settings], judged=False)
+    return [(*setting, score["validation"]) for setting, score in zip(settings, scores, strict=True)]
+
+
+def _best(tried: Iterable[tuple[Lesson, Setting, float]]) -> tuple[Lesson, Setting, float]:
+    return min(tried, key=lambda row: row[2])
 
 
 def errors(bench: Bench, choices: Choices) -> list[dict[str, Any]]:
@@ -126,13 +142,14 @@ def _told(form: Form) -> dict[str, Any]:
 def judge(bench: Bench, choices: Choices) -> dict[str, Any]:
     """Students alone, taught by the logits, and taught through encodings: their scores, the gain, and the shares of it.
 
-    An encoded arm has the dense arm's setting, tuned for that: an encoding's own could only be better for it.
+    An encoded arm has the dense arm's setting, which was tuned for that; one of them is tried with its own as well.
     """
     setting = choices.dense[choices.temperature]
     lessons: dict[str, tuple[Lesson, Setting]] = {
         "alone": (ALONE, choices.alone),
         "dense": (Lesson(choices.temperature), setting),
         **{form.key: (Lesson(choices.temperature, form), setting) for form in JUDGED_FORMS},
+        "tuned": choices.tuned,
     }
     # Seed by seed, so that whatever is there early can be compared.
     runs = [(name, *lesson, seed) for seed in SEEDS for name, lesson in lessons.items()]
@@ -141,7 +158,9 @@ def judge(bench: Bench, choices: Choices) -> dict[str, Any]:
     for (name, *_), score in zip(runs, scores, strict=True):
         for split in ("test", "validation"):
             found[name][split].append(score[split])
-    costs = [_cost(form, choices.temperature, found, bench) for form in JUDGED_FORMS]
+    arms = [(form.key, form, form.name) for form in JUDGED_FORMS]
+    arms.append(("tuned", TUNED_FORM, f"{TUNED_FORM.name}, with a weight of the labels and dropout of its own"))
+    costs = [_cost(bench, form, choices.temperature, found, key, name) for key, form, name in arms]
     small = [cost for cost in costs if cost["bytes"] <= LIMIT]
     return {
         "students": {name: split["test"] for name, split in found.items()},
@@ -152,11 +171,15 @@ def judge(bench: Bench, choices: Choices) -> dict[str, Any]:
     }
 
 
-def _cost(form: Form, temperature: float, found: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
-    alone, dense, encoded = (found[name]["test"] for name in ("alone", "dense", form.key))
+def _cost(
+    bench: Bench, form: Form, temperature: float, found: Mapping[str, Any], key: str, name: str
+) -> dict[str, Any]:
+    alone, dense, encoded = (found[arm]["test"] for arm in ("alone", "dense", key))
     shares = [(e - d) / (a - d) for a, d, e in zip(alone, dense, encoded, strict=True)]
     return {
         **_told(form),
+        "key": key,
+        "name": name,
         "bytes": form.encoding(temperature, bench.sample).layout(CLASSES).nbytes,
         "nats_lost": asdict(paired_difference(encoded, dense)),
         "share_lost": asdict(paired_difference(shares, [0.0] * len(shares))),
@@ -173,7 +196,9 @@ def teacher_facts(bench: Bench) -> dict[str, Any]:
 def setting_facts(choices: Choices) -> dict[str, Any]:
     """What was chosen."""
     dense: Sequence[tuple[str, Any]] = [(f"{own:g}", asdict(setting)) for own, setting in choices.dense.items()]
-    return {"alone": asdict(choices.alone), "dense": dict(dense)}
+    lesson, setting = choices.tuned
+    tuned = {"encoding": TUNED_FORM.key, "hard": lesson.hard, **asdict(setting)}
+    return {"alone": asdict(choices.alone), "dense": dict(dense), "tuned": tuned}
 
 
 def main(
@@ -199,7 +224,7 @@ def main(
         "context": CONTEXT,
         "teacher": teacher_facts(bench),
         "student": {"context": STUDENT_CONTEXT, "parameters": parameter_count(student_network())},
-        "objective": {"soft": SOFT, "hard": HARD},
+        "objective": {"soft": 1 - HARD, "hard": HARD},
         "settings": setting_facts(choices),
         "grid": choices.grid,
         "temperature": choices.temperature,
