@@ -206,7 +206,7 @@ def test_a_student_learns_from_every_form(tmp_path, name):
     run = distill(from_store(spec, tmp_path / "store"), tmp_path / "run", watcher=Silent())
     for found, expected in zip(read_tensors(run.weights).values(), read_tensors(live.weights).values(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
-    assert set(run.summary["teacher"]) == {"fingerprint", "train", "validation", "test"}
+    assert set(run.summary["teacher"]) == {"fingerprint", "recorded", "train", "validation", "test"}
     assert run.summary["teacher"]["test"]["errors"] == live.summary["teacher"]["test"]["errors"]
 
 
@@ -215,7 +215,7 @@ def test_samples_teach_through_the_cross_entropy_and_cannot_be_scored(tmp_path):
     spec = tiny.specification(data=tiny.splits, validation=0.1, objective=objective)
     recorded(spec, tmp_path / "store", form=Form(encoding="sampled", draws=64))
     run = distill(from_store(spec, tmp_path / "store"), tmp_path / "run", watcher=Silent())
-    assert set(run.summary["teacher"]) == {"fingerprint"}
+    assert set(run.summary["teacher"]) == {"fingerprint", "recorded"}
     with pytest.raises(ObjectiveError, match="soft_cross_entropy"):
         distill(
             replace(from_store(spec, tmp_path / "store"), objective=SoftTargets(temperature=2.0)),
@@ -265,7 +265,7 @@ def test_a_split_that_was_not_recorded_is_not_scored(tmp_path):
     spec = tiny.specification(data=tiny.splits, validation=0.1, teacher=None, targets=tmp_path / "store")
     watcher = Listening()
     run = distill(spec, tmp_path / "run", watcher=watcher)
-    assert set(run.summary["teacher"]) == {"fingerprint", "train"}
+    assert set(run.summary["teacher"]) == {"fingerprint", "recorded", "train"}
     assert [line for line in watcher.said if "no answers to the test rows" in line]
 
 

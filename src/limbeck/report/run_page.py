@@ -60,7 +60,7 @@ def run_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "drawn": any(figures),
         "gallery": samples and gallery(samples),
         "setting": _setting(facts.get("setting") or {}),
-        "kept": _kept(summary),
+        "kept": f"{_kept(summary)} {_origin(summary)}".strip(),
     }
 
 
@@ -140,6 +140,22 @@ def _kept(summary: Mapping[str, Any]) -> str:
     )
     last = f" of {summary['epochs']}" if "epochs" in summary else ""
     return f"The weights are those of epoch {kept['epoch']}{last}, step {count(kept['step'])}: {why}."
+
+
+_FORMS = {
+    "top-k": "with the likeliest classes and the weight of the others together, which is spread evenly where it is scored",
+    "sampled": "with classes drawn from its distribution, which can be learnt from and not be scored",
+    "low-rank": "with a few coefficients a row, so that its figures are nearly those of the teacher itself",
+}
+
+
+def _origin(summary: Mapping[str, Any]) -> str:
+    recorded = (summary.get("teacher") or {}).get("recorded")
+    if not recorded:
+        return ""
+    form = _FORMS.get(recorded["encoding"], "")
+    marked = f" They are marked {', '.join(recorded['marks'])}." if recorded["marks"] else ""
+    return f"The teacher was not run: its answers were recorded before{', ' + form if form else ''}.{marked}"
 
 
 def _setting(setting: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from limbeck.models import fingerprint, parameter_count
 from limbeck.training.card import model_card
 from limbeck.training.evaluate import Predictions, predict_student, predict_teacher, scores
 from limbeck.training.loop import Fit
+from limbeck.training.recorded import origin_of
 from limbeck.training.samples import keep_samples
 from limbeck.training.state import load_weights, weights_of
 from limbeck.types import TransferSet
@@ -103,7 +104,8 @@ def _summary(
     kept = {"step": fit.step, "epoch": fit.epoch, "rate": fit.rate, "chosen_by": "last"}
     if fit.best is not None:
         kept = {"step": fit.best.step, "epoch": fit.best.epoch, "rate": fit.best.rate, "chosen_by": "validation"}
-    teacher = None if fit.teacher is None else {"fingerprint": fit.teacher.fingerprint, **teacher_found}
+    taught = fit.teacher
+    teacher = None if taught is None else {"fingerprint": taught.fingerprint, **origin_of(taught), **teacher_found}
     return {"student": own, "teacher": teacher, "kept": kept, "epochs": fit.epoch, "steps": fit.step}
 
 

@@ -133,6 +133,14 @@ def is_recorded(teacher: Teacher) -> bool:
     return isinstance(teacher, RecordedTeacher)
 
 
+def origin_of(teacher: Teacher) -> dict[str, Json]:
+    """Say in which form a teacher's answers were recorded, and what is known of their origin; nothing of a live one."""
+    if not isinstance(teacher, RecordedTeacher):
+        return {}
+    manifest = teacher.targets.manifest
+    return {"recorded": {"encoding": str(manifest.encoding["name"]), "marks": list(manifest.marks)}}
+
+
 def views_of(teacher: Teacher | None, spec: Distillation) -> int | None:
     """How many views the student cycles through: as many as asked for, else as many as were recorded."""
     if spec.views is not None or spec.augment is None or teacher is None:
