@@ -143,7 +143,7 @@ def _kept(summary: Mapping[str, Any]) -> str:
 
 
 _FORMS = {
-    "top-k": "with the likeliest classes and the weight of the others together, which is spread evenly where it is scored",
+    "top-k": "with the likeliest classes and the weight of the others, which is spread evenly where they are scored",
     "sampled": "with classes drawn from its distribution, which can be learnt from and not be scored",
     "low-rank": "with a few coefficients a row, so that its figures are nearly those of the teacher itself",
 }
