@@ -196,7 +196,7 @@ def _require_cross_entropy(divergence: Divergence) -> None:
         raise MismatchError(
             "sampled targets give an unbiased estimate of soft_cross_entropy alone, not of "
             f"{getattr(inner, '__name__', type(inner).__name__)}; "
-            "give divergence=soft_cross_entropy, or record dense or top-k targets"
+            "give divergence=soft_cross_entropy, or record dense or top-k targets."
         )
 
 

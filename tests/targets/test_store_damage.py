@@ -141,7 +141,7 @@ def test_a_store_that_changed_since_it_was_opened_is_not_verified(store):
 def test_targets_in_memory_have_no_files_to_verify():
     made = known(features=False)
     held = Targets.in_memory(made.plan, {name: values.view(torch.uint8) for name, values in made.logits.items()})
-    with pytest.raises(ArgumentError, match="not in a folder"):
+    with pytest.raises(ArgumentError, match="in memory"):
         verify(held)
 
 

@@ -307,7 +307,9 @@ def test_a_limit_that_is_met_in_mid_shard_leaves_the_others_readable(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(made, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=r"Could not write its plan in .*file/store: Not a directory"):
+    with pytest.raises(
+        StoreError, match=r"file is a file, so no store can be written to .*file/store; give another folder"
+    ):
         Recording(tmp_path / "file" / "store", made.plan)
 
 

@@ -29,6 +29,7 @@ from limbeck.targets.manifest import MANIFEST, Manifest
 from limbeck.targets.memory import MemorySource
 from limbeck.targets.part import Part
 from limbeck.targets.plan import PartPlan, Plan
+from limbeck.targets.remote import is_address, remote_folder
 from limbeck.targets.tensorfile import mapped_bytes
 from limbeck.targets.writer import Recording
 from limbeck.types import Knowledge
@@ -56,12 +57,14 @@ class Targets:
 
     @classmethod
     def open(cls, source: Path | str | Folder) -> Self:
-        """Open a store. Its shards are mapped into memory when their first row is read.
+        """Open a store in a folder, or at an address of fsspec (hf://…, s3://…).
+
+        Its shards are mapped into memory when their first row is read, and those of an address brought here before.
 
         Raises: StoreError where there is none, it is not finished, its manifest is damaged, of an unknown version or
             encoding, or one of its files is missing or has another size.
         """
-        folder: Folder = LocalFolder(Path(source).absolute()) if isinstance(source, (str, Path)) else source
+        folder = _folder(source)
         if isinstance(folder, LocalFolder):
             require_manifest(folder.path)
         manifest = Manifest.from_bytes(mapped_bytes(folder.fetch(MANIFEST)).tobytes(), str(source))
@@ -114,10 +117,14 @@ class Targets:
         return cls.in_memory(plan, {PART: packed_rows(found, plan)})
 
     @property
+    def folder(self) -> Folder | None:
+        """Where its files are; None for targets in memory."""
+        return self._source.folder if isinstance(self._source, FolderSource) else None
+
+    @property
     def path(self) -> Path | None:
         """The folder on this machine; None for targets in memory or elsewhere."""
-        folder = self._source.folder if isinstance(self._source, FolderSource) else None
-        return folder.path if isinstance(folder, LocalFolder) else None
+        return self.folder.path if isinstance(self.folder, LocalFolder) else None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -209,6 +216,12 @@ class Targets:
         if isinstance(self._source, FolderSource):
             return _opened_again, (self._source.folder, self.fingerprint)
         return Targets, (self.manifest, self.encoding, self._source, self._where)
+
+
+def _folder(source: Path | str | Folder) -> Folder:
+    if isinstance(source, str) and is_address(source):
+        return remote_folder(source)
+    return LocalFolder(Path(source).absolute()) if isinstance(source, (str, Path)) else source
 
 
 def _opened_again(folder: Folder, fingerprint: str) -> Targets:

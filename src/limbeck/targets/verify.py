@@ -7,6 +7,7 @@ from limbeck.errors import ArgumentError, StoreError
 from limbeck.files import is_aside
 from limbeck.targets.folder import require_size
 from limbeck.targets.manifest import MANIFEST, RECORDING, FileRecord
+from limbeck.targets.remote import RemoteFolder
 from limbeck.targets.store import Targets
 from limbeck.targets.tensorfile import mapped_bytes
 
@@ -17,21 +18,32 @@ def verify(source: Targets | Path | str) -> None:
     Files beside them that a reader could take for the store's own, tensors, JSON or what a killed writer left, are
     damage too: a folder is copied and published as a whole. Others, such as the README of a repository, are left alone.
 
+    Of a store elsewhere every file is brought here and the copy is compared, which is what will be read; what was
+    damaged here is brought again.
+
     Raises: StoreError for the first damage found: any changed bit of any file is found. ArgumentError for targets that
-        are in memory or elsewhere, which have no files here.
+        are in memory, which have no files.
     """
     targets = source if isinstance(source, Targets) else Targets.open(source)
+    if isinstance(targets.folder, RemoteFolder):
+        for name in targets.manifest.files:
+            targets.folder.checked(name)
+    else:
+        _verify_here(targets)
+    for name in targets.parts:
+        targets.part(name).open()
+
+
+def _verify_here(targets: Targets) -> None:
     folder = targets.path
     if folder is None:
-        raise ArgumentError("verify: these targets are not in a folder on this machine.")
+        raise ArgumentError("verify: these targets are in memory and have no files.")
     if mapped_bytes(folder / MANIFEST).tobytes() != targets.manifest.to_bytes():
         raise StoreError(f"The manifest of {folder} was changed after it was opened.")
     for record in targets.manifest.files.values():
         require_size(folder, record)
         _require_content(folder, record)
     _refuse_others(folder, {MANIFEST, *targets.manifest.files})
-    for name in targets.parts:
-        targets.part(name).open()
 
 
 def _require_content(folder: Path, record: FileRecord) -> None:

@@ -24,7 +24,7 @@ from limbeck.targets.manifest import MANIFEST, RECORDING, FileRecord, Manifest, 
 from limbeck.targets.plan import BASIS, PartPlan, Plan, Shard, default_shard_rows, file_record, shard_tensors
 from limbeck.targets.tensorfile import serialised
 
-__all__ = ["PartPlan", "Plan", "Recording", "Shard", "default_shard_rows"]
+__all__ = ["PartPlan", "Plan", "Recording", "Shard", "default_shard_rows", "refuse_occupied"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -77,6 +77,7 @@ class Recording:
     def __init__(self, folder: Path | str, plan: Plan, *, resume: bool = False) -> None:
         self.folder, self.plan = Path(folder), plan
         self._content = canonical(plan.draft.plan)
+        refuse_occupied(self.folder, resume=True)
         with self._on_disk("its plan"):
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked(self.folder):
@@ -137,10 +138,9 @@ class Recording:
 
     def _claim(self, resume: bool) -> None:
         """Refuse a folder that is not free for this plan."""
+        refuse_occupied(self.folder, resume=resume)
         if self._finished():
             found = Manifest.from_bytes((self.folder / MANIFEST).read_bytes(), str(self.folder)).plan
-            if not resume:
-                raise StoreError(f"The folder {self.folder} holds a finished store already; give another one.")
             self._compare(found, "was recorded")
         elif (begun := self._read(RECORDING)) is not None:
             plan = read_canonical(begun)
@@ -153,15 +153,6 @@ class Recording:
                     f"The folder {self.folder} holds a recording that was stopped, with {safe} of "
                     f"{len(self.plan.shards)} shards; go on with --resume, or give another folder."
                 )
-        else:
-            self._refuse_foreign()
-
-    def _refuse_foreign(self) -> None:
-        foreign = sorted(path.name for path in self.folder.iterdir() if not is_aside(path))
-        if foreign:
-            raise StoreError(
-                f"The folder {self.folder} holds other files, such as {foreign[0]}; give a new or an empty one."
-            )
 
     def _compare(self, found: Mapping[str, Any], verb: str) -> None:
         differ = _difference(found, json.loads(self._content))
@@ -251,6 +242,27 @@ class Recording:
         why = error.strerror or str(error)
         mend = "free space" if error.errno in _FULL else "mend that"
         return f"Could not write {what} in {self.folder}: {why}. {kept}; {mend} and run again with --resume."
+
+
+def refuse_occupied(folder: Path, *, resume: bool = False) -> None:
+    """Refuse a folder in which no store could be written, whatever the plan: to be asked before long work.
+
+    Raises: StoreError for a file, a folder below a file, one that holds other files, or a finished store where `resume`
+        is not asked for.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        held = "so no store can be written to it" if nearest == folder else f"so no store can be written to {folder}"
+        raise StoreError(f"{nearest} is a file, {held}; give another folder.")
+    if nearest != folder:
+        return
+    if (folder / MANIFEST).exists() and not resume:
+        raise StoreError(f"The folder {folder} holds a finished store already; give another one.")
+    if (folder / MANIFEST).exists() or (folder / RECORDING).exists():
+        return
+    foreign = sorted(path.name for path in folder.iterdir() if not is_aside(path))
+    if foreign:
+        raise StoreError(f"The folder {folder} holds other files, such as {foreign[0]}; give a new or an empty one.")
 
 
 def _written(folder: Path, name: str, pieces: list[bytes | memoryview]) -> FileRecord:

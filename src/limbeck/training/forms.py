@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, final
 from torch import Tensor
 
 from limbeck.errors import ArgumentError, MismatchError, SpecificationError
-from limbeck.knowledge import MixtureKnowledge, is_tempered
+from limbeck.knowledge import MixtureKnowledge, is_tempered, width_of
 from limbeck.objective import SoftTargets
 from limbeck.specification import Distillation
 from limbeck.targets.encoding import Encoding
@@ -39,9 +39,9 @@ class Form:
     """At which the answers can be asked for, where the encoding does not answer every temperature; 1 and those of the
     objective unless given."""
     k: int = 16
-    """Classes that top-k tells apart."""
+    """Classes that top-k tells apart; all of them where there are fewer."""
     rank: int = 32
-    """Coefficients of low-rank."""
+    """Coefficients of low-rank; as many as there are classes where these are fewer."""
     draws: int = 32
     """Classes that sampled draws for each row."""
 
@@ -74,7 +74,7 @@ def encoding_for(form: Form, knowledge: Knowledge, spec: Distillation, sample: C
     if form.encoding == "dense":
         return DenseLogits(dtype=form.dtype, temperatures=temperatures)
     if form.encoding == "top-k":
-        return TopKLogProbs(k=form.k, temperatures=temperatures, tempered=tempered)
+        return TopKLogProbs(k=min(form.k, width_of(knowledge.at(1.0))), temperatures=temperatures, tempered=tempered)
     return SampledTargets(draws=form.draws, temperatures=temperatures, seed=spec.view_seed)
 
 
@@ -85,7 +85,8 @@ def _low_rank(form: Form, knowledge: Knowledge, spec: Distillation, sample: Call
             "An arithmetic ensemble's answers can be recorded with low-rank at one temperature only; give it with "
             "--temperatures."
         )
-    return fit_low_rank(sample((temperatures or (1.0,))[0]), form.rank, temperatures, head=_head(knowledge))
+    logits = sample((temperatures or (1.0,))[0])
+    return fit_low_rank(logits, min(form.rank, logits.shape[1]), temperatures, head=_head(knowledge))
 
 
 def _head(knowledge: Knowledge) -> Head:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, final
@@ -16,6 +16,7 @@ from limbeck.errors import MismatchError
 from limbeck.specification import Distillation, Json, identity, to_json
 from limbeck.targets.imports.packed import IMPORTED
 from limbeck.targets.imports.suspicions import agreement, warn_if_memorised, warn_if_misaligned
+from limbeck.targets.manifest import Manifest
 from limbeck.targets.open import open_targets
 from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
@@ -37,13 +38,15 @@ def transform_of(spec: Distillation) -> dict[str, Json] | None:
     return {"augment": identity(to_json(spec.augment)), "seed": spec.view_seed}
 
 
-def recorded_teacher(spec: Distillation, splits: Splits) -> RecordedTeacher:
+def recorded_teacher(spec: Distillation, splits: Splits, say: Callable[[str], Any] | None = None) -> RecordedTeacher:
     """Open the targets that a specification names, and compare them with the teacher and views that it names too.
+
+    `say` is called with what was done to the predictions of a file on the way, a sentence at a time.
 
     Raises: MismatchError for targets of another teacher or of other views; StoreError where they cannot be read.
     """
     assert spec.targets is not None  # the caller has looked
-    targets = open_targets(spec.targets, classes=splits.train.classes, head=splits.train.head)
+    targets = open_targets(spec.targets, classes=splits.train.classes, head=splits.train.head, say=say)
     _require_names(targets, splits, spec)
     if spec.teacher is not None:
         _require_same_teacher(targets, spec)
@@ -177,13 +180,18 @@ def _suspect(teacher: Teacher, rows: TransferSet) -> None:
     if not isinstance(teacher, RecordedTeacher) or rows.labels is None or rows.head != teacher.head:
         return
     manifest = teacher.targets.manifest
-    if manifest.teacher["kind"] != IMPORTED or not (rows.classes is None or len(rows.classes) == manifest.width):
+    if manifest.teacher["kind"] != IMPORTED or (rows.classes is not None and not _may_name(manifest, rows.classes)):
         return
     chosen = torch.arange(0, len(rows), -(-len(rows) // MOST_SUSPECTED))
     found = agreement(teacher(Batch({}, None, rows.ids[chosen])), rows.labels[chosen])
     if found is not None:
         warn_if_memorised(found, manifest.marks)
         warn_if_misaligned(found)
+
+
+def _may_name(manifest: Manifest, classes: Sequence[str]) -> bool:
+    """Whether these may be the classes of what was recorded, in its order."""
+    return len(classes) == manifest.width and manifest.classes in (None, tuple(classes))
 
 
 @final

@@ -20,7 +20,7 @@ from limbeck.keyed import row_keys
 from limbeck.knowledge import shown_logits, width_of
 from limbeck.specification import Distillation
 from limbeck.targets.store import Targets
-from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows
+from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows, refuse_occupied
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher
 from limbeck.training.distill import check_teacher, room_beside
@@ -79,18 +79,21 @@ def record(
     out = Path(out)
     watcher = watcher or default_watcher()
     place = find_place(spec.device, spec.precision)
+    told = watcher if place.leads else Silent()
     number, of = (place.rank, place.ranks) if share is None else share
     if not 0 <= number < of:
         raise ArgumentError(f"record: share must be (number, of how many), numbered from 0. Got {share}.")
+    resume = resume or share is not None
+    refuse_occupied(out, resume=resume)  # before a teacher is trained for hours
     with place.together(), seeded(spec.seed), torch.no_grad():
         splits = load_splits(spec)
         teacher = _teacher(spec, splits, out, features, place, watcher, parallel)
         check_teacher(splits, teacher)
         source = _Source(spec, splits, teacher, place, batch_size)
-        recording = Recording(out, source.plan(form or Form(), shard_rows), resume=resume or share is not None)
+        recording = Recording(out, source.plan(form or Form(), shard_rows), resume=resume)
         with stop_on_ctrl_c() as stop:
-            shards = list(recording.missing(number, of))
-            source.write(recording, shards, watcher if place.leads else Silent(), stop)
+            shards = recording.missing(number, of)
+            source.write(recording, shards, len(recording.plan.shards[number::of]), told, stop)
         place.wait()  # all have written their shards: the last look finds them
         whole = recording.finish()
         place.wait()
@@ -155,11 +158,11 @@ class _Source:
         width = width_of(shown)
         self.width, self.encoding, self.layout = width, encoding, encoding.layout(width)
         kept = {name: (tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in knowledge.features.items()}
-        row_bytes = self.layout.nbytes + sum(_nbytes(dtype, shape) for dtype, shape in kept.values())
+        self.row_bytes = self.layout.nbytes + sum(_nbytes(dtype, shape) for dtype, shape in kept.values())
         parts = {}
         for name, rows in self.parts.items():
             views = self.views if name == "train" else 1
-            size = shard_rows or default_shard_rows(len(rows), row_bytes * views, self.batch_size)
+            size = shard_rows or default_shard_rows(len(rows), self.row_bytes * views, self.batch_size)
             size = -(-size // self.batch_size) * self.batch_size  # a batch never stands in two shards
             order = self.order[name]
             parts[name] = PartPlan(rows.ids[order], row_fingerprints(rows)[order], views, size)
@@ -196,9 +199,15 @@ class _Source:
         with self.place.arithmetic():
             return self.teacher(batch.to(self.place.device))
 
-    def write(self, recording: Recording, shards: Sequence[Shard], watcher: Watcher, stop: StopRequest) -> None:
-        """Record shards. Raises: Interrupted."""
-        pace = Pace(watcher, sum(shard.rows * shard.views for shard in shards), self.layout.nbytes)
+    def write(
+        self, recording: Recording, shards: Sequence[Shard], own: int, watcher: Watcher, stop: StopRequest
+    ) -> None:
+        """Record those of its `own` shards that are missing. Raises: Interrupted."""
+        if len(shards) < own:
+            watcher.say(f"{own - len(shards)} of {own} shards were recorded before.")
+        if not shards:
+            return
+        pace = Pace(watcher, sum(shard.rows * shard.views for shard in shards), self.row_bytes)
         watcher.start("recording", pace.total)
         try:
             for shard in shards:

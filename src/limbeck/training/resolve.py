@@ -99,7 +99,7 @@ class TeacherRoom:
     def teacher_of(self, spec: Distillation, splits: Splits) -> Teacher | None:
         """Return the teacher of a specification: its recorded targets where it names some, else its live teacher."""
         if spec.targets is not None:
-            return recorded_teacher(spec, splits)
+            return recorded_teacher(spec, splits, self.watcher.say)
         return None if spec.teacher is None else self.resolve(spec.teacher, spec, splits)
 
     def resolve(self, source: TeacherSource, spec: Distillation, splits: Splits) -> Teacher:
@@ -112,7 +112,7 @@ class TeacherRoom:
             return teacher_of(self.trained(source))
         if isinstance(source, str | Path):
             if is_store(source):
-                return recorded_teacher(replace(spec, teacher=None, targets=source), splits)
+                return recorded_teacher(replace(spec, teacher=None, targets=source), splits, self.watcher.say)
             return teacher_of(Run.open(source))
         if isinstance(source, nn.Module):
             return self._frozen(source, spec, splits)
