@@ -119,7 +119,7 @@ def _written(sentence: str | None) -> str:
     if sentence is None:
         return "nothing: there was room enough"
     name = sentence.removeprefix("Could not write ").partition(" in STORE")[0]
-    return {"its plan": "the plan", MANIFEST: "the manifest"}.get(name, "a shard")
+    return {"the plan": "the plan", MANIFEST: "the manifest"}.get(name, "a shard")
 
 
 @contextmanager

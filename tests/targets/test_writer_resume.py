@@ -283,7 +283,7 @@ def test_a_full_disk_is_one_sentence_and_costs_no_committed_shard(tmp_path):
         check=True,
     )
     # The index of the larger split, 64 kB, is the first file beyond the limit.
-    assert "Could not write its plan in" in done.stdout
+    assert "Could not write the plan in" in done.stdout
     assert "File too large. 0 of 5 shards are safe; free space and run again with --resume." in done.stdout
     assert not list((tmp_path / "store").glob(".writing-*"))
 

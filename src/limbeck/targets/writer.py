@@ -78,7 +78,7 @@ class Recording:
         self.folder, self.plan = Path(folder), plan
         self._content = canonical(plan.draft.plan)
         refuse_occupied(self.folder, resume=True)
-        with self._on_disk("its plan"):
+        with self._on_disk("the plan"):
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked(self.folder):
                 alone = not is_shared(self.folder / RECORDING)
