@@ -5,7 +5,7 @@ Shape legend, this file:  N rows of a sample, C classes or labels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final, get_args
 
 from torch import Tensor
 
@@ -28,7 +28,10 @@ EncodingName: TypeAlias = Literal["dense", "members", "top-k", "low-rank", "samp
 @final
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """In which form answers are stored. Raises: ArgumentError for a temperature that is not positive."""
+    """In which form answers are stored.
+
+    Raises: ArgumentError for an encoding that is none, or a temperature that is not positive.
+    """
 
     encoding: EncodingName = "dense"
     """dense: every logit; members: every logit of every member of an ensemble; top-k: the likeliest classes and the
@@ -46,9 +49,14 @@ class Form:
     """Classes that sampled draws for each row."""
 
     def __post_init__(self) -> None:
+        if self.encoding not in get_args(EncodingName):
+            names = ", ".join(get_args(EncodingName))
+            raise ArgumentError(f"Form: encoding must be one of {names}. Got {self.encoding!r}.")
         for temperature in self.temperatures:
             if not temperature > 0:
                 raise ArgumentError(f"Form: temperatures must be positive. Got {temperature}.")
+        # 4 and 4.0 are one temperature, and have to be the same bytes in a manifest.
+        object.__setattr__(self, "temperatures", tuple(map(float, self.temperatures)))
 
 
 def encoding_for(form: Form, knowledge: Knowledge, spec: Distillation, sample: Callable[[float], Tensor]) -> Encoding:

@@ -23,6 +23,7 @@ from limbeck.targets.store import Targets
 from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows, refuse_occupied
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher
+from limbeck.training.answers import asked, naming_rows, require_one_a_row
 from limbeck.training.distill import check_teacher, room_beside
 from limbeck.training.forms import Form, encoding_for
 from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
@@ -154,8 +155,8 @@ class _Source:
         """Ask the teacher about a few rows, and describe the store before anything is written."""
         knowledge = self._ask("train", self.order["train"][:2])
         encoding = encoding_for(form, knowledge, self.spec, self._sample)
-        shown = knowledge.at((encoding.temperatures or (1.0,))[0])
-        width = width_of(shown)
+        self.shown = (encoding.temperatures or (1.0,))[0]
+        width = width_of(knowledge.at(self.shown))
         self.width, self.encoding, self.layout = width, encoding, encoding.layout(width)
         kept = {name: (tensor.dtype, tuple(tensor.shape[1:])) for name, tensor in knowledge.features.items()}
         self.row_bytes = self.layout.nbytes + sum(_nbytes(dtype, shape) for dtype, shape in kept.values())
@@ -188,16 +189,19 @@ class _Source:
         """Logits of some training rows, (N, C), drawn by a fixed seed."""
         rows = len(self.order["train"])
         chosen = torch.randperm(rows, generator=private_generator(0, "low-rank"))[:CALIBRATION_ROWS].sort().values
-        asked = (self._ask("train", part) for part in torch.split(self.order["train"][chosen], self.batch_size))
-        logits = [shown_logits(knowledge, temperature) for knowledge in asked]
+        said = (self._ask("train", part) for part in torch.split(self.order["train"][chosen], self.batch_size))
+        logits = [shown_logits(knowledge, temperature) for knowledge in said]
         return torch.cat([part for part in logits if part is not None])
 
     def _ask(self, name: str, positions: Tensor) -> Knowledge:
-        return self._answer(next(self.loaders[name].sequential(positions, batch_size=len(positions))))
+        batch = next(self.loaders[name].sequential(positions, batch_size=len(positions)))
+        knowledge = self._answer(batch)
+        require_one_a_row(knowledge, batch, 1.0)
+        return knowledge
 
     def _answer(self, batch: Batch) -> Knowledge:
         with self.place.arithmetic():
-            return self.teacher(batch.to(self.place.device))
+            return asked(self.teacher, batch, self.place.device)
 
     def write(
         self, recording: Recording, shards: Sequence[Shard], own: int, watcher: Watcher, stop: StopRequest
@@ -225,9 +229,11 @@ class _Source:
                 if stop.made:
                     raise Interrupted("Stopped; every whole shard is kept.")
                 knowledge = self._answer(batch)
+                require_one_a_row(knowledge, batch, self.shown, self.width)
                 keys = row_keys(self.spec.view_seed, view, batch.ids)
                 rows = slice(done, done + len(batch))
-                packed[rows, view] = self.layout.pack(self.encoding.encode(knowledge, keys))
+                with naming_rows(knowledge, batch, self.shown):
+                    packed[rows, view] = self.layout.pack(self.encoding.encode(knowledge, keys))
                 _keep(features, knowledge.features, packed.shape[:2], rows, view)
                 done += len(batch)
                 pace.advance(len(batch))

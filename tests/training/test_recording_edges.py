@@ -1,0 +1,119 @@
+"""What would teach from wrong answers without a word: each is refused, before it is stored or learnt from."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import tiny
+from limbeck.errors import ArgumentError, MismatchError, SpecificationError
+from limbeck.training.forms import Form
+from limbeck.training.progress import Silent
+from limbeck.training.recording import record
+
+
+def recorded(out, **more):
+    changes = {name: more.pop(name) for name in ("form", "features") if name in more}
+    return record(tiny.specification(**more), out, batch_size=8, shard_rows=8, watcher=Silent(), **changes)
+
+
+class Odd(nn.Module):
+    """The tiny teacher, whose logits go through a function."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.inner, self.change, self.part = tiny.teacher(), change, nn.Identity()
+
+    def forward(self, rows):
+        return self.change(self.inner(rows))
+
+
+class Inner(nn.Module):
+    """The tiny teacher, with a submodule that gives what a function makes of the rows."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.inner, self.part = tiny.teacher(), Odd(change)
+        self.part.inner = nn.Identity()
+
+    def forward(self, rows):
+        self.part(rows)
+        return self.inner(rows)
+
+
+ONE_ANSWER_FOR_ALL = {
+    "one answer for all rows": lambda z: z.mean(0, keepdim=True),
+    "a class more in large batches": lambda z: z if len(z) < 8 else torch.cat((z, z[:, :1]), 1),
+    "a row more in large batches": lambda z: z if len(z) < 8 else torch.cat((z, z[:1])),
+    "an answer for each of four positions": lambda z: z.unsqueeze(1).expand(-1, 4, -1),
+    "one answer for all rows of large batches": lambda z: z if len(z) < 8 else z.mean(0, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("form", [Form(), Form(encoding="top-k", k=2)], ids=["dense", "top-k"])
+@pytest.mark.parametrize("change", ONE_ANSWER_FOR_ALL.values(), ids=ONE_ANSWER_FOR_ALL)
+def test_answers_that_are_not_one_a_row_are_refused_and_not_stored(change, form, tmp_path):
+    with pytest.raises(MismatchError, match="must return logits of shape"):
+        recorded(tmp_path / "store", teacher=Odd(change), form=form)
+    assert not list(tmp_path.rglob("train-*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x.mean(0, keepdim=True), lambda x: x.mean(), lambda x: x.mT, lambda x: x.expand(4, -1, -1)],
+    ids=["one for all rows", "a number", "columns first", "positions first"],
+)
+def test_features_whose_first_axis_is_not_the_rows_are_refused(change, tmp_path):
+    with pytest.raises(MismatchError, match="rows as their first axis"):
+        recorded(tmp_path / "store", teacher=Inner(change), features=("part",))
+
+
+@pytest.mark.parametrize("name", ["dense", "top-k", "sampled"])
+def test_rows_whose_answer_is_no_distribution_are_named(name, tmp_path):
+    def diverged(rows):
+        return torch.where(rows[:, :1] > 2, torch.nan, tiny.rule().sum() * rows[:, :3])
+
+    features = tiny.features()
+    broken = features[:, 0].gt(2).nonzero()[:, 0].tolist()
+    first = [row for row in broken if row // 8 == broken[0] // 8]
+    with pytest.raises(ArgumentError, match=f"rows with the ids {', '.join(map(str, first))} cannot be recorded"):
+        recorded(tmp_path / "store", teacher=Alone(diverged), form=Form(encoding=name, k=2))
+
+
+class Alone(nn.Module):
+    """A function of the rows."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, rows):
+        return self.function(rows)
+
+
+def test_a_teacher_that_fails_in_the_midst_is_one_sentence(tmp_path):
+    calls = []
+
+    def failing(logits):
+        calls.append(len(logits))
+        if len(calls) > 3:
+            raise ValueError("out of ideas")
+        return logits
+
+    with pytest.raises(SpecificationError, match=r"rows with the ids 16, 17, .* raised ValueError: out of ideas"):
+        recorded(tmp_path / "store", teacher=Odd(failing))
+    assert len(list(tmp_path.rglob("train-*.safetensors"))) == 2  # what was whole is kept
+
+
+def test_an_encoding_that_is_none_is_refused_and_not_taken_for_another():
+    with pytest.raises(ArgumentError, match=re.escape("encoding must be one of dense, members, top-k")):
+        Form(encoding="topk")
+
+
+def test_whole_numbers_and_floats_are_the_same_temperature_in_the_same_bytes(tmp_path):
+    stores = [
+        recorded(tmp_path / str(number), form=Form(encoding="top-k", k=2, temperatures=temperatures))
+        for number, temperatures in enumerate([(1, 4), (4.0, 1.0)])
+    ]
+    assert stores[0].fingerprint == stores[1].fingerprint
