@@ -72,10 +72,16 @@ def test_help_is_given_of_a_spec_that_fails(limbeck, folder, spec):
     [
         ("demo", ("--out", "--resume", "--overwrite", "--rows", "--members", "--hidden", "--seeds", "--parallel")),
         ("report", ("PATH", "--out")),
+        (
+            "record",
+            ("--data", "--teacher", "--out", "--resume", "--encoding", "--k", "--share", "--shard-rows", "--views"),
+        ),
+        ("targets", ("limbeck targets import", "--verify", "--row", "--part", "--view", "--temperature")),
+        ("targets import", ("FILE", "--out", "--data", "--classes", "--kind", "--missing", "--mark", "--verbaliser")),
     ],
 )
 def test_the_help_of_the_other_commands_names_every_flag(limbeck, command, flags):
-    said = limbeck(command, "--help")
+    said = limbeck(f"{command} --help")
     assert (said.status, said.err) == (0, "")
     assert [flag for flag in flags if flag not in said.out] == []
 
@@ -84,8 +90,8 @@ def test_the_help_of_the_other_commands_names_every_flag(limbeck, command, flags
     ("words", "sentence"),
     [
         (("distil",), "There is no command 'distil'. Did you mean 'distill'?"),
-        (("--verbose",), "There is no command '--verbose'. There are: demo, distill, report."),
-        (("", ""), "There is no command ''. There are: demo, distill, report."),
+        (("--verbose",), "There is no command '--verbose'. There are: demo, distill, record, targets, report."),
+        (("", ""), "There is no command ''. There are: demo, distill, record, targets, report."),
     ],
 )
 def test_an_unknown_command_is_refused_with_the_closest(refused, words, sentence):

@@ -54,7 +54,7 @@ TEACHERS = {
     "model.py:raising": "The teacher's factory raised KeyError: 'no weights' ({folder}/model.py, line ",
     "model.py:wide": "The teacher cannot be called on what its `prepare` made of 2 rows of the data: it raised ",
     "model.py:three": "Teacher, student and data must have the same classes. Numbers of classes: the student 2, the",
-    "model.py:three_named": "Teacher and data must have the same classes. The teacher has 3 and the data 2; '0' is",
+    "model.py:three_named": "Teacher and data must have the same classes. The teacher has 3 and the data 2; only",
     "model.py:Hidden": "The teacher cannot be used: No logits in what the model returned, a dict: return a tensor, a",
     ".": "{folder} is not a run: it holds no spec.json.",
 }
@@ -89,8 +89,11 @@ def test_a_student_that_cannot_learn_is_refused(refused, folder, student):
     [
         ("--teacher model.py:teacher --soft 1.5", "--soft must lie in [0, 1]. Got 1.5."),
         ("--teacher model.py:teacher --soft=nan", "--soft must lie in [0, 1]. Got nan."),
-        ("--temperature 2", "--temperature and --soft are of the soft targets, which need a --teacher."),
-        ("--soft 0.5", "--temperature and --soft are of the soft targets, which need a --teacher."),
+        (
+            "--temperature 2",
+            "--temperature and --soft are of the soft targets, which need a --teacher or its --targets.",
+        ),
+        ("--soft 0.5", "--temperature and --soft are of the soft targets, which need a --teacher or its --targets."),
         (
             "--teacher model.py:teacher --objective.soft.temperature 0",
             "SoftTargets: temperature must be a positive fin",
@@ -114,8 +117,8 @@ def test_classes_in_another_order_than_the_teachers_are_refused(refused, taught)
 def test_other_classes_than_the_teachers_are_refused(refused, taught):
     write_csv("more.csv", labels=("dog", "cat", "ant"))
     sentence = refused("distill --data more.csv --student model.py:three --out run --teacher elder")
-    assert sentence.startswith(
-        "Teacher and data must have the same classes. The teacher has 2 and the data 3; 'ant' is"
+    assert sentence == (
+        "Teacher and data must have the same classes. The teacher has 2 and the data 3; only the data have 'ant'."
     )
 
 

@@ -17,6 +17,14 @@ _REWORDED = (
         r"^Error parsing (\S+): no type matching \{None\}\|(INT|FLOAT) could be instantiated from \[(.*?)\].*$",
         r"\1 must be a number (\2) or None. Got \3.",
     ),
+    (
+        r"^Error parsing (\S+): no type matching \{None\}\|\{INT INT\} could be instantiated from \[(.*?)\].*$",
+        r"\1 must be two whole numbers. Got \2.",
+    ),
+    (
+        r"^Missing from (.*?): (?:STR|PATH) (.*?)\.? ?\(required\)$",
+        r"`\1` needs a word that is no flag: \2.",
+    ),
     (r"^Unrecognized options: (\S+).*$", r"The word '\1' belongs to no flag; `{prog} --help` lists the flags."),
     (r"^Missing value for argument '(.*)'\. Expected 1 values\.$", r"\1 needs a value."),
     (r"^Missing value for argument '(.*)'\. Expected (\d+) values\.$", r"\1 needs \2 values."),

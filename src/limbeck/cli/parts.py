@@ -12,6 +12,7 @@ from limbeck.errors import SpecificationError
 from limbeck.objective import HardLabels, Objective, SoftTargets
 from limbeck.references import load
 from limbeck.specification import Distillation, TeacherSource
+from limbeck.targets.open import is_store
 
 TEMPERATURE, SOFT = 4.0, 0.9
 
@@ -107,7 +108,8 @@ def _objective(taught: bool, temperature: float, soft: float) -> Objective:
 def _whole(source: str, flag: str) -> str:
     """Make a path absolute, so that a resume from another folder finds it; an id of the hub stays as it is."""
     if not source.strip():
-        raise SpecificationError(f"{flag} must name a file, a folder or an id of the hub. Got {source!r}.")
+        elsewhere = "an address" if flag == "--targets" else "an id of the hub"
+        raise SpecificationError(f"{flag} must name a file, a folder or {elsewhere}. Got {source!r}.")
     path = Path(source).expanduser()
     return str(path.resolve()) if path.exists() else source
 
@@ -135,8 +137,8 @@ def _factory(reference: str, flag: str) -> Any:
 
 
 def _teacher(reference: str) -> TeacherSource:
-    if Path(reference).is_dir():
-        return str(Path(reference).resolve())
+    if Path(reference).is_dir() or is_store(reference):
+        return _whole(reference, "--teacher")
     if ":" not in reference:
         raise SpecificationError(f"--teacher must be FILE.py:object or the folder of a run. Got {reference!r}.")
     found: TeacherSource = load(reference)

@@ -1,14 +1,19 @@
 """`limbeck record SPEC`: run the teacher once over the rows, and keep what it answered."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from limbeck.cli.parts import teacher_from_parts
 from limbeck.cli.show import show_targets
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
+from limbeck.targets.imports.open import ENDINGS
+from limbeck.targets.remote import is_address
 from limbeck.training.forms import EncodingName, Form
 from limbeck.training.recording import record
 
@@ -18,6 +23,14 @@ _USAGE = """usage: limbeck record SPEC [flags]
 SPEC is the one that `limbeck distill` takes: file.py:function, or the name of a recipe: {recipes}. A student is then
 taught by `limbeck distill SPEC --targets STORE`, as often as you like; the teacher does not run again.
 """
+
+_ENCODINGS = (
+    "dense: every logit; members: every logit of every member of an ensemble; top-k: the likeliest classes and the "
+    "weight of the rest; low-rank: int8 coefficients in a basis; sampled: classes drawn from the distribution."
+)
+
+_SETTINGS_OF = {"dtype": ("dense", "members"), "k": ("top-k",), "rank": ("low-rank",), "draws": ("sampled",)}
+"""The encodings that a setting is of."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +43,22 @@ class Common:
     """Go on with a recording that was stopped; whole shards are kept."""
     parallel: int | None = None
     """How many members of an ensemble that must first be trained are trained at once; one per core unless given."""
-    encoding: EncodingName = "dense"
-    """dense: every logit; members: every logit of every member of an ensemble; top-k: the likeliest classes and the
-    weight of the rest; low-rank: int8 coefficients in a basis; sampled: classes drawn from the distribution."""
+    encoding: Annotated[EncodingName, tyro.conf.arg(help=_ENCODINGS)] = "dense"
+    """How answers are stored."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Of the logits of dense and members."""
     temperatures: tuple[float, ...] = ()
     """At which an arithmetic ensemble, top-k or sampled can be asked; 1 and the objective's unless given."""
     k: int = 16
-    """Classes that top-k tells apart."""
+    """Classes that top-k tells apart; all of them where there are fewer."""
     rank: int = 32
-    """Coefficients of low-rank."""
+    """Coefficients of low-rank; as many as there are classes where these are fewer."""
     draws: int = 32
     """Classes that sampled draws for each row."""
     features: tuple[str, ...] = ()
     """Submodules of the teacher whose outputs are kept too."""
     share: tuple[int, int] | None = None
-    """NUMBER OF: write only the shards of one of several processes that do not know of one another, numbered from 0."""
+    """NUMBER OF: write only the shards of one of several processes that start by themselves, numbered from 0."""
     recording_batch: int = 512
     """Rows that the teacher answers at once."""
     shard_rows: int | None = None
@@ -56,12 +68,25 @@ class Common:
         for name in ("parallel", "k", "rank", "draws", "recording_batch", "shard_rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                flag = "--" + name.replace("_", "-")
-                raise SpecificationError(f"{flag} must be a whole number of at least 1. Got {value}.")
+                raise SpecificationError(f"{_flag(name)} must be a whole number of at least 1. Got {value}.")
+        for temperature in self.temperatures:
+            if not 0 < temperature < math.inf:
+                raise SpecificationError(f"--temperatures must be positive numbers. Got {temperature:g}.")
         if self.share is not None and not 0 <= self.share[0] < self.share[1]:
             raise SpecificationError(
-                f"--share must be two numbers, the process's from 0 on and how many there are. Got {self.share}."
+                "--share must be the number of this process, from 0 on, and how many there are, as in --share 0 2. Got "
+                f"{self.share[0]} {self.share[1]}."
             )
+        for name, encodings in _SETTINGS_OF.items():
+            if getattr(self, name) != getattr(type(self), name) and self.encoding not in encodings:
+                raise SpecificationError(
+                    f"{_flag(name)} is a setting of --encoding {' or '.join(encodings)}, and the encoding is "
+                    f"{self.encoding}."
+                )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 COMMAND = Command(name="record", common=Common, parts=teacher_from_parts, needs=("--data", "--teacher"), usage=_USAGE)
@@ -73,11 +98,11 @@ def run(words: Sequence[str]) -> None:
         print(help_for(COMMAND, [word for word in words if word not in ("-h", "--help")]))
         return
     asked = asked_of(COMMAND, words)
-    common = asked.common
+    common, folder = asked.common, folder_of(asked)
     form = Form(**{field.name: getattr(common, field.name) for field in fields(Form)})
     targets = record(
         asked.spec,
-        folder_of(asked),
+        folder,
         form=form,
         batch_size=common.recording_batch,
         shard_rows=common.shard_rows,
@@ -87,12 +112,20 @@ def run(words: Sequence[str]) -> None:
         parallel=common.parallel,
     )
     if targets is None:
-        print(f"This share is written; the store {folder_of(asked)} is whole once every other one is, too.")
+        print(f"This share is written; the store {folder} is whole once every other one is, too.")
     else:
-        show_targets(targets, folder_of(asked))
+        show_targets(targets, folder)
 
 
 def folder_of(asked: Asked[Common]) -> Path:
-    """The store's folder: --out, or where the specification looks for its targets, or runs/NAME-targets."""
-    named = asked.spec.targets
-    return asked.common.out or (Path("runs") / f"{asked.stem('teacher')}-targets" if named is None else Path(named))
+    """The store's folder: --out, or where the specification looks for its targets, or runs/NAME-targets.
+
+    Raises: SpecificationError for an address: a store is written here, and copied.
+    """
+    named = asked.common.out or asked.spec.targets or Path("runs") / f"{asked.stem('teacher')}-targets"
+    if is_address(str(named)) or str(named).endswith(ENDINGS):
+        kind = "an address" if is_address(str(named)) else "a file of predictions"
+        raise SpecificationError(
+            f"A recording is written into a folder here, and {named} is {kind}; name one by --out."
+        )
+    return Path(named)

@@ -1,6 +1,5 @@
 """The short human summaries that commands end with."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from limbeck.errors import MismatchError, MissingExtra
 from limbeck.evidence.facts import facts_of_run
@@ -16,6 +16,7 @@ from limbeck.report.page import write_page
 from limbeck.targets.manifest import Manifest
 from limbeck.targets.store import Targets
 from limbeck.training.pace import in_bytes
+from limbeck.training.recorded import in_words
 from limbeck.training.run import Run
 from limbeck.types import Answer, Dense, TopK
 
@@ -96,11 +97,11 @@ def _verdict(difference: Mapping[str, Any]) -> str:
 
 def show_targets(targets: Targets, where: str | Path) -> None:
     """Print what a store of soft targets holds."""
-    table = Table(title=str(where), title_justify="left", show_header=False)
+    table = Table(title=Text(str(where)), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in _of_store(targets.manifest):
-        table.add_row(name, text)
+        table.add_row(Text(name), Text(text))  # a class may be called [b]
     Console().print(table)
 
 
@@ -125,7 +126,7 @@ def _of_store(manifest: Manifest) -> Iterator[tuple[str, str]]:
     kind, known = manifest.teacher["kind"], manifest.teacher["fingerprint"]
     yield "teacher", kind if known is None else f"{kind} {known[:12]}, answering in {manifest.teacher['precision']}"
     if manifest.transform is not None:
-        yield "views", json.dumps(dict(manifest.transform), sort_keys=True)
+        yield "views", in_words(manifest.transform)
     if manifest.marks:
         yield "marks", ", ".join(manifest.marks)
 
@@ -141,23 +142,30 @@ MOST_BARS = 12
 """Classes that are drawn of one row; of more, the likeliest."""
 
 
-def show_row(targets: Targets, row: int, *, part: str, view: int, temperature: float) -> None:
+def bars_of_row(targets: Targets, row: int, *, part: str, view: int, temperature: float) -> str:
     """Draw the targets of one row as bars. Raises: MismatchError for a row, view or temperature that is not there."""
-    ids = targets.part(part).ids
-    if not (ids == row).any():
-        ends = f"; its ids run from {ids[0]} to {ids[-1]}" if len(ids) else ""
-        raise MismatchError(f"The part {part!r} of the store has no row with the id {row}{ends}.")
+    _require_row(targets, row, part)
     answer = targets.knowledge(torch.tensor([row]), view, part).at(temperature)
     names = targets.manifest.classes or tuple(map(str, range(targets.manifest.width)))
     found = [(names[number], prob) for number, prob in _probabilities(answer, temperature)]
     shown = found[:MOST_BARS]
-    if len(names) > len(shown) and targets.manifest.head == "softmax":
+    left = len(names) - len(shown)
+    if left and targets.manifest.head == "softmax":
         rest = max(1 - sum(prob for _, prob in shown), 0.0)
-        shown = [*shown, (f"the {len(names) - len(shown):,} others", rest)]
+        shown = [*shown, ("the other one" if left == 1 else f"the {left:,} others", rest)]
     width = max(len(name) for name, _ in shown)
-    print(f"{part} row {row}, view {view}, at temperature {temperature:g}")
-    for name, prob in shown:
-        print(f"  {name:<{width}}  {prob:8.4%}  {'█' * round(prob * BAR)}")
+    lines = [f"  {name:<{width}}  {prob:8.4%}  {'█' * round(prob * BAR)}".rstrip() for name, prob in shown]
+    return "\n".join([f"{part} row {row}, view {view}, at temperature {temperature:g}", *lines])
+
+
+def _require_row(targets: Targets, row: int, part: str) -> None:
+    ids = targets.part(part).ids
+    if (ids == row).any():
+        return
+    others = [name for name in targets.parts if name != part and (targets.part(name).ids == row).any()]
+    hint = f", but {' and '.join(map(repr, others))} has; name it by --part" if others else ""
+    ends = f", whose ids run from {ids[0]:,} to {ids[-1]:,}" if len(ids) else ""
+    raise MismatchError(f"The split {part!r}{ends}, has no row with the id {row}{hint}.")
 
 
 BAR = 50

@@ -75,7 +75,7 @@ def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
 def _require_same_views(targets: Targets, spec: Distillation) -> None:
     asked, recorded = transform_of(spec), targets.manifest.transform
     if asked is not None and asked != recorded:
-        before, now = _in_words(recorded), _in_words(asked)
+        before, now = in_words(recorded), in_words(asked)
         if before == now:  # the same names, and other code behind them
             before, now = (json.dumps(transform, sort_keys=True) for transform in (recorded, asked))
         raise MismatchError(
@@ -84,7 +84,8 @@ def _require_same_views(targets: Targets, spec: Distillation) -> None:
         )
 
 
-def _in_words(transform: Mapping[str, Any] | None) -> str:
+def in_words(transform: Mapping[str, Any] | None) -> str:
+    """Tell how rows were changed, as `transform_of` describes it."""
     if transform is None:
         return "nothing"
     return f"{_written(transform.get('augment'))} with the seed {_written(transform.get('seed'))}"
