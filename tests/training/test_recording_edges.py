@@ -1,13 +1,22 @@
 """What would teach from wrong answers without a word: each is refused, before it is stored or learnt from."""
 
 import re
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import tiny
-from limbeck.errors import ArgumentError, MismatchError, SpecificationError
+from limbeck.data.augment import Noise
+from limbeck.errors import ArgumentError, MismatchError, ObjectiveError, ResumeError, RunError, SpecificationError
+from limbeck.objective import SoftTargets
+from limbeck.schedules import Linear
+from limbeck.targets.store import Targets
+from limbeck.targets.teacher import RecordedTeacher
+from limbeck.teachers import Ensemble
+from limbeck.training.distill import distill
 from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
@@ -117,3 +126,97 @@ def test_whole_numbers_and_floats_are_the_same_temperature_in_the_same_bytes(tmp
         for number, temperatures in enumerate([(1, 4), (4.0, 1.0)])
     ]
     assert stores[0].fingerprint == stores[1].fingerprint
+
+
+def held(store):
+    return RecordedTeacher(Targets.open(store))
+
+
+HOWEVER = {
+    "object": held,
+    "factory": lambda store: lambda: held(store),
+    "member": lambda store: Ensemble([held(store), held(store)]),
+}
+
+
+@pytest.mark.parametrize("teacher", HOWEVER.values(), ids=HOWEVER)
+@pytest.mark.parametrize("changes", [{"augment": Noise(2.0)}, {"augment": Noise(0.5), "view_seed": 1}], ids=str)
+def test_answers_to_other_views_are_refused_however_they_came(teacher, changes, tmp_path):
+    recorded(tmp_path / "store", augment=Noise(0.5), views=2)
+    spec = tiny.specification(teacher=teacher(tmp_path / "store"), **changes)
+    with pytest.raises(MismatchError, match="recorded on rows that were changed by Noise"):
+        distill(spec, tmp_path / "run", watcher=Silent())
+
+
+def test_predictions_without_names_are_refused_as_an_object_too(tmp_path):
+    targets = Targets.from_arrays(range(tiny.ROWS), logits=tiny.features()[:, :3], classes=None)
+    with pytest.raises(MismatchError, match="do not name their classes"):
+        distill(tiny.specification(teacher=RecordedTeacher(targets)), tmp_path / "run", watcher=Silent())
+
+
+def test_a_temperature_that_leaves_the_recorded_ones_is_refused_before_the_first_step(tmp_path):
+    recorded(tmp_path / "store", form=Form(encoding="top-k", k=2, temperatures=(1.0, 4.0)))
+    spec = tiny.specification(
+        teacher=None,
+        targets=tmp_path / "store",
+        objective=SoftTargets(temperature=Linear(start=4.0, stop=1.0, steps=10)),
+    )
+    with pytest.raises(ObjectiveError, match=r"answers T = 1, 4 only; it was asked for T = 3\.7"):
+        distill(spec, tmp_path / "run", watcher=Silent())
+    assert not (tmp_path / "run").exists()
+
+
+def other_teacher():
+    torch.manual_seed(8)
+    return tiny.student()
+
+
+def taught_from(store, **changes):
+    return tiny.specification(teacher=None, targets=store, **changes)
+
+
+def test_a_finished_run_is_not_passed_off_as_taught_by_targets_that_were_replaced(tmp_path):
+    store, run = tmp_path / "store", tmp_path / "run"
+    recorded(store)
+    distill(taught_from(store), run, watcher=Silent())
+    shutil.rmtree(store)
+    distill(taught_from(store), run, resume=True, watcher=Silent())  # they are gone, and no longer needed
+    recorded(store, teacher=other_teacher)
+    with pytest.raises(RunError, match="taught by other targets"):
+        distill(taught_from(store), run, resume=True, watcher=Silent())
+
+
+def test_a_student_of_targets_that_were_replaced_is_not_reused_as_a_teacher(tmp_path):
+    store = tmp_path / "store"
+    recorded(store)
+    spec = tiny.specification(teacher=taught_from(store))
+    distill(spec, tmp_path / "one", watcher=Silent())
+    shutil.rmtree(store)
+    recorded(store, teacher=other_teacher)
+    with pytest.raises(RunError, match="taught by other targets"):
+        distill(spec, tmp_path / "two", watcher=Silent())
+
+
+def test_a_run_goes_on_from_targets_that_were_moved_and_from_no_others(tmp_path):
+    store, moved, other = tmp_path / "store", tmp_path / "moved", tmp_path / "other"
+    recorded(store)
+    recorded(other, teacher=other_teacher)
+    distill(taught_from(store), tmp_path / "run", watcher=Silent())
+    store.rename(moved)
+    run = distill(taught_from(moved, epochs=3), tmp_path / "run", resume=True, watcher=Silent())
+    assert run.summary["epochs"] == 3
+    with pytest.raises(ResumeError, match="another teacher"):
+        distill(taught_from(other, epochs=4), tmp_path / "run", resume=True, watcher=Silent())
+
+
+def test_targets_of_a_run_that_was_trained_anew_are_refused_and_those_of_its_copy_are_not(tmp_path):
+    teacher, copy = tmp_path / "teacher", tmp_path / "copy"
+    distill(tiny.alone(), teacher, watcher=Silent())
+    recorded(tmp_path / "store", teacher=teacher)
+    shutil.copytree(teacher, copy)
+    shutil.rmtree(teacher)
+    distill(tiny.alone(seed=9), teacher, watcher=Silent())
+    spec = replace(taught_from(tmp_path / "store"), teacher=copy)
+    distill(spec, tmp_path / "run", watcher=Silent())
+    with pytest.raises(MismatchError, match="were recorded from the teacher"):
+        distill(replace(spec, teacher=teacher), tmp_path / "another", watcher=Silent())

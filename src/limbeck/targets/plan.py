@@ -94,7 +94,7 @@ class PartPlan:
     """Rows of a shard; the last may have fewer."""
 
     def __post_init__(self) -> None:
-        if self.ids.dtype != torch.int64 or self.ids.dim() != 1 or not bool((self.ids.diff() > 0).all()):
+        if self.ids.dtype != torch.int64 or self.ids.dim() != 1 or not bool((self.ids[1:] > self.ids[:-1]).all()):
             raise ArgumentError("PartPlan: ids must be (N,) int64, ascending and distinct.")
         if self.contents is not None and (self.contents.dtype, self.contents.shape) != (torch.int64, self.ids.shape):
             raise ArgumentError(f"PartPlan: contents must be ({len(self.ids)},) int64, one for each id.")

@@ -161,7 +161,8 @@ def gather(
     student = _built(spec).to(place.device)
     prepare = prepare_of(student, spec.prepare, plain_features)
     loss = Loss(spec.goal, prepare, splits.train.head)
-    classes = _check_fit(splits, student, teachers.get("train"), loss, place)
+    steps = spec.epochs * -(-len(splits.train) // spec.batch_size)
+    classes = _check_fit(splits, student, teachers.get("train"), loss, place, steps)
     return Materials(splits=splits, student=student, teachers=teachers, loss=loss, classes=classes)
 
 
@@ -176,7 +177,7 @@ def _built(spec: Distillation) -> nn.Module:
 
 @torch.no_grad()
 def _check_fit(
-    splits: Splits, student: nn.Module, teacher: Teacher | None, loss: Loss, place: Place
+    splits: Splits, student: nn.Module, teacher: Teacher | None, loss: Loss, place: Place, steps: int
 ) -> tuple[str, ...] | None:
     """Compare heads, class names and the numbers of logits on two rows. Returns the class names."""
     named = splits.train.classes
@@ -198,7 +199,8 @@ def _check_fit(
         got = ", ".join(f"{who} {count}" for who, count in counts.items())
         raise MismatchError(f"Teacher, student and data must have the same classes. Numbers of classes: {got}.")
     if teacher is not None and is_recorded(teacher):
-        loss.objective(LogitKnowledge(logits, loss.head), knowledge, batch.labels, 0)  # may it be asked this at all?
+        for step in sorted({0, min(1, steps - 1), steps // 2, steps - 1}):  # may it be asked this at all, and later?
+            loss.objective(LogitKnowledge(logits, loss.head), knowledge, batch.labels, step)
     return named or (None if teacher is None else teacher.classes)
 
 
@@ -350,8 +352,11 @@ def _begin(fit: Fit, materials: Materials, out: Path, origin: Json, *, overwrite
 
 def _check_same(spec: Distillation, run: Run) -> None:
     """Refuse to resume under another specification. Raises: ResumeError that names the first field that differs."""
-    before = identity(run.spec["specification"], leave_out=("epochs",))
-    now = identity(to_json(spec), leave_out=("epochs",))
+    # What targets hold is compared apart: they may have been moved.
+    moved = spec.targets is not None and run.spec["specification"]["fields"].get("targets") is not None
+    left_out = ("epochs", "targets") if moved else ("epochs",)
+    before = identity(run.spec["specification"], leave_out=left_out)
+    now = identity(to_json(spec), leave_out=left_out)
     if before == now:
         _check_epochs(spec, run.spec["specification"]["fields"]["epochs"])
         return

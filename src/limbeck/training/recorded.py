@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -22,6 +23,7 @@ from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.training.progress import Watcher
+from limbeck.training.run import Run
 from limbeck.types import Batch, Teacher, TransferSet
 
 
@@ -39,18 +41,16 @@ def transform_of(spec: Distillation) -> dict[str, Json] | None:
 
 
 def recorded_teacher(spec: Distillation, splits: Splits, say: Callable[[str], Any] | None = None) -> RecordedTeacher:
-    """Open the targets that a specification names, and compare them with the teacher and views that it names too.
+    """Open the targets that a specification names, and compare them with the teacher that it names too.
 
     `say` is called with what was done to the predictions of a file on the way, a sentence at a time.
 
-    Raises: MismatchError for targets of another teacher or of other views; StoreError where they cannot be read.
+    Raises: MismatchError for targets of another teacher; StoreError where they cannot be read.
     """
     assert spec.targets is not None  # the caller has looked
     targets = open_targets(spec.targets, classes=splits.train.classes, head=splits.train.head, say=say)
-    _require_names(targets, splits, spec)
     if spec.teacher is not None:
         _require_same_teacher(targets, spec)
-    _require_same_views(targets, spec)
     return RecordedTeacher(targets)
 
 
@@ -58,18 +58,35 @@ def _require_names(targets: Targets, splits: Splits, spec: Distillation) -> None
     """Refuse predictions whose columns might be in any order."""
     if targets.manifest.classes is None and splits.train.classes is not None:
         raise MismatchError(
-            f"The targets {spec.targets} do not name their classes, so their order is not known; import them with "
+            f"{_called(targets, spec)} do not name their classes, so their order is not known; import them with "
             "--classes, or with --by-position and --data if they are in the order of the data's."
         )
 
 
+def _called(targets: Targets, spec: Distillation) -> str:
+    where = spec.targets or targets.path
+    return "The targets" if where is None else f"The targets {where}"
+
+
 def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
-    recorded, asked = targets.manifest.teacher.get("specification"), teacher_identity(spec)
+    """Compare weights where the teacher is a finished run, wherever it lies; else what the teacher is called."""
+    said, weights = targets.manifest.teacher, _weights_of(spec)
+    if weights is not None and said.get("fingerprint") is not None:
+        recorded, asked = said["fingerprint"], weights
+    else:
+        recorded, asked = said.get("specification"), teacher_identity(spec)
     if recorded is not None and recorded != asked:
         raise MismatchError(
             f"The targets {spec.targets} were recorded from the teacher {recorded[:12]}, and the specification names "
             f"the teacher {asked[:12]}; record them again with `limbeck record`, or name the teacher that they are of."
         )
+
+
+def _weights_of(spec: Distillation) -> str | None:
+    """SHA-256 of the network that a finished run left behind; None where no such run is named."""
+    if not isinstance(spec.teacher, str | Path) or not Run(Path(spec.teacher)).finished:
+        return None
+    return str(Run(Path(spec.teacher)).summary["student"]["fingerprint"])
 
 
 def _require_same_views(targets: Targets, spec: Distillation) -> None:
@@ -79,7 +96,7 @@ def _require_same_views(targets: Targets, spec: Distillation) -> None:
         if before == now:  # the same names, and other code behind them
             before, now = (json.dumps(transform, sort_keys=True) for transform in (recorded, asked))
         raise MismatchError(
-            f"The targets {spec.targets} were recorded on rows that were changed by {before}, and the specification "
+            f"{_called(targets, spec)} were recorded on rows that were changed by {before}, and the specification "
             f"changes them by {now}; record them again, or ask for the views that they hold."
         )
 
@@ -110,7 +127,8 @@ def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watche
     A live teacher answers for all. A recorded one must hold every training row, in every view, with the content that
     was recorded; of the others it may lack some, and then it is not scored there.
 
-    Raises: MismatchError for training rows that are missing, or are not those that were recorded.
+    Raises: MismatchError for training rows that are missing, or are not those that were recorded, for targets of other
+        views, and for predictions whose classes nothing names.
     """
     if teacher is None:
         return {}
@@ -118,6 +136,9 @@ def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watche
     there = {name: rows for name, rows in named.items() if rows is not None}
     if not is_recorded(teacher):
         return dict.fromkeys(there, teacher)
+    for targets in _stores(teacher):  # however they came: by path, as an object, within an ensemble
+        _require_names(targets, splits, spec)
+        _require_same_views(targets, spec)
     parts = {name: _Split(rows) for name, rows in there.items()}
     found = {"train": _bound(teacher, parts["train"], "train", views_of(teacher, spec) or 1)}
     _suspect(found["train"], splits.train)
@@ -143,6 +164,12 @@ def origin_of(teacher: Teacher) -> dict[str, Json]:
         return {}
     manifest = teacher.targets.manifest
     return {"recorded": {"encoding": str(manifest.encoding["name"]), "marks": list(manifest.marks)}}
+
+
+def _stores(teacher: Teacher) -> list[Targets]:
+    if isinstance(teacher, Ensemble):
+        return [targets for member in teacher.members for targets in _stores(member)]
+    return [teacher.targets] if isinstance(teacher, RecordedTeacher) else []
 
 
 def views_of(teacher: Teacher | None, spec: Distillation) -> int | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits, hold_out
-from limbeck.errors import DataError, RunError, SpecificationError
+from limbeck.errors import DataError, RunError, SpecificationError, StoreError
 from limbeck.references import called
 from limbeck.specification import (
     Distillation,
@@ -22,7 +22,7 @@ from limbeck.specification import (
     require_importable,
     to_json,
 )
-from limbeck.targets.open import is_store
+from limbeck.targets.open import is_store, open_targets
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher, prepare_of
 from limbeck.training.place import Place
@@ -159,11 +159,33 @@ class TeacherRoom:
 
 
 def require_same_rows(spec: Distillation, run: Run) -> None:
-    """Refuse a finished run whose data have changed since, though they are named as before. Raises: RunError."""
-    if rows_of(resolve_data(spec)) != run.spec["data"]:
+    """Refuse a finished run whose data or targets have changed since, though they are named as before.
+
+    Raises: RunError.
+    """
+    splits = resolve_data(spec)
+    if rows_of(splits) != run.spec["data"]:
         raise RunError(
             f"The run {run.path} was trained on other rows than its specification now leads to; delete it to train it "
             "again, or put the data back."
+        )
+    _require_same_targets(spec, splits, run)
+
+
+def _require_same_targets(spec: Distillation, splits: Splits, run: Run) -> None:
+    source = spec.targets or (spec.teacher if isinstance(spec.teacher, str | Path) and is_store(spec.teacher) else None)
+    if source is None or run.spec["teacher"] is None:
+        return
+    try:
+        found = open_targets(source, classes=splits.train.classes, head=splits.train.head)
+    except (StoreError, DataError):
+        if str(source) in {run.spec["specification"]["fields"].get(name) for name in ("targets", "teacher")}:
+            return  # they are gone; what was learnt from them is here
+        raise
+    if found.fingerprint != run.spec["teacher"]["fingerprint"]:
+        raise RunError(
+            f"The run {run.path} was taught by other targets than those that {source} holds now; delete it to train it "
+            "again, or put the targets back."
         )
 
 

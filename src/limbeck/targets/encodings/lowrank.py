@@ -93,7 +93,8 @@ class LowRank:
             )
         scaled_BR = fields["coefficients"].float() * fields["scale"].float().unsqueeze(-1)
         device = scaled_BR.device
-        logits = torch.addmm(self.mean_C.to(device), scaled_BR, self.basis_RC.to(device))
+        with torch.autocast(device.type, enabled=False):  # a student's half precision is not the teacher's
+            logits = torch.addmm(self.mean_C.to(device), scaled_BR, self.basis_RC.to(device))
         if self.temperatures is None:
             return LogitKnowledge(logits, head, features)
         return RecordedKnowledge(self.temperatures, lambda _: Dense(logits, head), features)
