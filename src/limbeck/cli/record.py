@@ -10,10 +10,9 @@ import tyro
 
 from limbeck.cli.parts import teacher_from_parts
 from limbeck.cli.show import show_targets
-from limbeck.cli.specs import Asked, Command, asked_of, help_for
+from limbeck.cli.specs import Asked, Command, asked_of, folder_here, help_for
 from limbeck.errors import SpecificationError
 from limbeck.targets.imports.open import ENDINGS
-from limbeck.targets.remote import is_address
 from limbeck.training.forms import EncodingName, Form
 from limbeck.training.recording import record
 
@@ -37,7 +36,7 @@ _SETTINGS_OF = {"dtype": ("dense", "members"), "k": ("top-k",), "rank": ("low-ra
 class Common:
     """Flags of a recording."""
 
-    out: Path | None = None
+    out: str | None = None
     """The folder of the store; the specification's `targets`, or runs/NAME-targets, unless given."""
     resume: bool = False
     """Go on with a recording that was stopped; whole shards are kept."""
@@ -120,12 +119,13 @@ def run(words: Sequence[str]) -> None:
 def folder_of(asked: Asked[Common]) -> Path:
     """The store's folder: --out, or where the specification looks for its targets, or runs/NAME-targets.
 
-    Raises: SpecificationError for an address: a store is written here, and copied.
+    Raises: SpecificationError for what can be taught from and not be recorded into.
     """
-    named = asked.common.out or asked.spec.targets or Path("runs") / f"{asked.stem('teacher')}-targets"
-    if is_address(str(named)) or str(named).endswith(ENDINGS):
-        kind = "an address" if is_address(str(named)) else "a file of predictions"
-        raise SpecificationError(
-            f"A recording is written into a folder here, and {named} is {kind}; name one by --out."
-        )
-    return Path(named)
+    if asked.common.out is not None:
+        return folder_here(asked.common.out)
+    named = asked.spec.targets
+    if named is None:
+        return Path("runs") / f"{asked.stem('teacher')}-targets"
+    if str(named).endswith(ENDINGS):
+        raise SpecificationError(f"{named} is a file of predictions; name the folder of a store by --out.")
+    return folder_here(str(named))

@@ -22,6 +22,7 @@ from limbeck.errors import SpecificationError
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.references import load
 from limbeck.specification import Distillation
+from limbeck.targets.remote import is_address
 
 Common = TypeVar("Common")
 
@@ -103,6 +104,15 @@ def _specification(command: Command[Any], words: list[str]) -> tuple[str, Callab
 
 def _a(value: Any) -> str:
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
+
+
+def folder_here(named: str) -> Path:
+    """Return the folder that a store is written into. Raises: SpecificationError for an address, which only is read."""
+    if is_address(named):
+        raise SpecificationError(
+            f"A store is written into a folder here, and {named} is an address; name a folder by --out, and copy it."
+        )
+    return Path(named)
 
 
 def recipes() -> list[str]:

@@ -13,6 +13,7 @@ import tyro
 
 from limbeck.cli.flags import help_of, parsed
 from limbeck.cli.show import bars_of_row, show_targets
+from limbeck.cli.specs import folder_here
 from limbeck.data.open import load as open_data
 from limbeck.data.splits import Splits
 from limbeck.errors import LimbeckError, SpecificationError
@@ -69,7 +70,7 @@ class Import:
 
     file: Annotated[Path, tyro.conf.Positional]
     """The file of predictions."""
-    out: Path | None = None
+    out: str | None = None
     """The folder of the store; the file's name without its suffix, and -targets, unless given."""
     data: str | None = None
     """The rows that were predicted: then their content is remembered, and other rows are refused later."""
@@ -105,8 +106,8 @@ class Import:
 
     @property
     def folder(self) -> Path:
-        """Of the store."""
-        return self.out or Path(f"{self.file.stem}-targets")
+        """Of the store. Raises: SpecificationError for an address."""
+        return Path(f"{self.file.stem}-targets") if self.out is None else folder_here(self.out)
 
 
 def run(words: Sequence[str]) -> None:
