@@ -97,11 +97,12 @@ def _verdict(difference: Mapping[str, Any]) -> str:
 
 def show_targets(targets: Targets, where: str | Path) -> None:
     """Print what a store of soft targets holds."""
-    table = Table(title=Text(str(where)), title_justify="left", show_header=False)
+    table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in _of_store(targets.manifest):
         table.add_row(Text(name), Text(text))  # a class may be called [b]
+    print(where)
     Console().print(table)
 
 
