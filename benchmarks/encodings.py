@@ -149,8 +149,9 @@ def judge(bench: Bench, choices: Choices) -> dict[str, Any]:
         "alone": (ALONE, choices.alone),
         "dense": (Lesson(choices.temperature), setting),
         **{form.key: (Lesson(choices.temperature, form), setting) for form in JUDGED_FORMS},
-        "tuned": choices.tuned,
     }
+    if choices.tuned not in lessons.values():
+        lessons["tuned"] = choices.tuned
     # Seed by seed, so that whatever is there early can be compared.
     runs = [(name, *lesson, seed) for seed in SEEDS for name, lesson in lessons.items()]
     scores = bench.students([run[1:] for run in runs], judged=True)
@@ -159,7 +160,8 @@ def judge(bench: Bench, choices: Choices) -> dict[str, Any]:
         for split in ("test", "validation"):
             found[name][split].append(score[split])
     arms = [(form.key, form, form.name) for form in JUDGED_FORMS]
-    arms.append(("tuned", TUNED_FORM, f"{TUNED_FORM.name}, with a weight of the labels and dropout of its own"))
+    if "tuned" in lessons:
+        arms.append(("tuned", TUNED_FORM, f"{TUNED_FORM.name}, with a weight of the labels and dropout of its own"))
     costs = [_cost(bench, form, choices.temperature, found, key, name) for key, form, name in arms]
     small = [cost for cost in costs if cost["bytes"] <= LIMIT]
     return {
