@@ -10,12 +10,21 @@ from torch import nn
 
 import tiny
 from limbeck.data.augment import Noise
-from limbeck.errors import ArgumentError, MismatchError, ObjectiveError, ResumeError, RunError, SpecificationError
+from limbeck.data.prepare import plain_features
+from limbeck.errors import (
+    ArgumentError,
+    MismatchError,
+    ObjectiveError,
+    ResumeError,
+    RunError,
+    SpecificationError,
+    StoreError,
+)
 from limbeck.objective import SoftTargets
 from limbeck.schedules import Linear
 from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
-from limbeck.teachers import Ensemble
+from limbeck.teachers import Ensemble, FrozenTeacher
 from limbeck.training.distill import distill
 from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
@@ -220,3 +229,16 @@ def test_targets_of_a_run_that_was_trained_anew_are_refused_and_those_of_its_cop
     distill(spec, tmp_path / "run", watcher=Silent())
     with pytest.raises(MismatchError, match="were recorded from the teacher"):
         distill(replace(spec, teacher=teacher), tmp_path / "another", watcher=Silent())
+
+
+def twice(columns):
+    return columns["features"] * 2
+
+
+def test_a_teacher_that_reads_other_inputs_is_another_one_though_its_weights_are_the_same(tmp_path):
+    one, other = (FrozenTeacher(tiny.teacher(), prepare=prepare) for prepare in (plain_features, twice))
+    recorded(tmp_path / "store", teacher=one)
+    with pytest.raises(MismatchError, match="were recorded from the teacher"):
+        distill(tiny.specification(teacher=other, targets=tmp_path / "store"), tmp_path / "run", watcher=Silent())
+    with pytest.raises(StoreError, match="another teacher"):
+        record(tiny.specification(teacher=other), tmp_path / "store", batch_size=8, shard_rows=8, resume=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.data.content import row_fingerprints
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError
-from limbeck.specification import Distillation, Json, identity, to_json
+from limbeck.specification import Distillation, EnsembleOf, Json, identity, to_json
 from limbeck.targets.imports.packed import IMPORTED
 from limbeck.targets.imports.suspicions import agreement, warn_if_memorised, warn_if_misaligned
 from limbeck.targets.manifest import Manifest
@@ -29,8 +29,16 @@ from limbeck.types import Batch, Teacher, TransferSet
 
 def teacher_identity(spec: Distillation) -> str:
     """SHA-256 of what a specification calls its teacher: known without building it, let alone training it."""
-    asked = identity(to_json([spec.teacher, spec.teacher_prepare]))
+    own = _own_prepares(spec.teacher)
+    asked = identity(to_json([spec.teacher, spec.teacher_prepare, *([own] if own else [])]))
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _own_prepares(source: Any) -> list[Any]:
+    """What teachers that were given as objects read of a row: their fingerprints say nothing of it."""
+    if isinstance(source, EnsembleOf):
+        return [prepare for member in source.members for prepare in _own_prepares(member)]
+    return list(source.prepares) if hasattr(source, "fingerprint") and hasattr(source, "prepares") else []
 
 
 def transform_of(spec: Distillation) -> dict[str, Json] | None:
