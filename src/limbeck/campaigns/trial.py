@@ -42,7 +42,7 @@ class Trial:
     """Seeds of the runs that are scored on the test rows, the same in both arms."""
 
     def __post_init__(self) -> None:
-        may_differ = ("teacher", "objective", "optimizer")
+        may_differ = ("teacher", "targets", "objective", "optimizer")
         differ = [
             name
             for name in Distillation.__dataclass_fields__
@@ -50,6 +50,11 @@ class Trial:
         ]
         if differ:
             raise SpecificationError(f"Trial: the arms must be alike but for their teaching; {differ[0]!r} differs.")
+        if self.taught.targets is not None and self.taught.augment is not None and self.taught.views is None:
+            raise SpecificationError(
+                "Trial: recorded targets are of so many views, and the student on labels alone would see a new one "
+                "each epoch; give both the same number of views."
+            )
         for name, spec in self.arms.items():
             if not isinstance(spec.optimizer, partial):
                 raise SpecificationError(
