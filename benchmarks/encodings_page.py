@@ -79,7 +79,7 @@ def _errors(record: Mapping[str, Any]) -> Iterator[str]:
     own = ", ".join(f"{row['kl']:.3f} nats at T = {row['temperature']:g}" for row in record["student_kl"])
     yield from (
         "",
-        f"The student at which the gradients were taken is itself that far from the teacher, in nats: {own}.",
+        f"The student at which the gradients were taken is itself this far from the teacher: {own}.",
     )
 
 
@@ -99,7 +99,10 @@ def _short(value: float | None) -> str:
     if value == 0 or value >= 1e-3:
         return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
     digits, _, power = f"{value:.1e}".partition("e")
-    return f"{digits} · 10^{int(power)}"
+    return f"{digits} · 10{str(int(power)).translate(RAISED)}"
+
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _percent(share: float) -> str:
@@ -128,7 +131,7 @@ FAMILIES = {
     "dense": Family("#444444", "M-4.6,0a4.6,4.6 0 1,0 9.2,0a4.6,4.6 0 1,0 -9.2,0z"),
 }
 INK, FAINT, GRID = "#222222", "#5f5f5f", "#e3e3e3"
-WIDE, HIGH, GAP, BETWEEN, LEFT, TOP, BOTTOM = 260, 280, 28, 50, 66, 78, 56
+WIDE, HIGH, GAP, BETWEEN, LEFT, TOP, BOTTOM = 260, 280, 28, 60, 66, 78, 56
 
 
 class Point(NamedTuple):
