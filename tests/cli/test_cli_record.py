@@ -27,6 +27,9 @@ def remembering() -> Distillation:
 def alone() -> Distillation:
     return Distillation(**fields(teacher=None, objective=HardLabels()))
 
+def schooled() -> Distillation:
+    return Distillation(**fields(teacher=alone()))
+
 def never():
     raise AssertionError("the teacher is built only where it can be recorded")
 
@@ -65,6 +68,13 @@ def test_without_a_spec_it_takes_data_and_a_teacher(limbeck):
     assert limbeck(taught, "named", "--teacher", "model.py:teacher").status == 0
     said = limbeck(taught, "other", "--teacher", "model.py:live")
     assert (said.status, "were recorded from the teacher" in said.err) == (2, True)
+
+
+def test_a_teacher_that_must_first_be_trained_is_trained_once(limbeck):
+    said = limbeck("record spec.py:schooled --out runs/store")
+    assert (said.status, "Training a teacher into runs/teachers/" in said.err) == (0, True)
+    said = limbeck("distill spec.py:schooled --targets runs/store --out runs/taught")
+    assert (said.status, "Training a teacher" in said.err) == (0, False)
 
 
 ENCODINGS = {

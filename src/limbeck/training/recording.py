@@ -86,7 +86,7 @@ def record(
         raise ArgumentError(f"record: share must be (number, of how many), numbered from 0. Got {share}.")
     resume = resume or share is not None
     refuse_occupied(out, resume=resume)  # before a teacher is trained for hours
-    with place.together(), seeded(spec.seed), torch.no_grad():
+    with place.together(), seeded(spec.seed):
         splits = load_splits(spec)
         teacher = _teacher(spec, splits, out, features, place, watcher, parallel)
         check_teacher(splits, teacher)
