@@ -65,15 +65,15 @@ def recorded_teacher(spec: Distillation, splits: Splits, say: Callable[[str], An
 def _require_names(targets: Targets, splits: Splits, spec: Distillation) -> None:
     """Refuse predictions whose columns might be in any order, and imported ones that are in another than the data's."""
     ours, theirs = splits.train.classes, targets.manifest.classes
-    if ours is None:
+    imported = targets.manifest.teacher["kind"] == IMPORTED
+    if ours is None or not imported:
         return
     if theirs is None:
         raise MismatchError(
             f"{_called(targets, spec)} do not name their classes, so their order is not known; import them with "
             "--classes, or with --by-position and --data if they are in the order of the data's."
         )
-    imported = targets.manifest.teacher["kind"] == IMPORTED
-    if imported and theirs != tuple(ours) and sorted(theirs) == sorted(ours):
+    if theirs != tuple(ours) and sorted(theirs) == sorted(ours):
         place = next(place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
         raise MismatchError(
             f"{_called(targets, spec)} have the data's classes in another order: class {place} is {theirs[place]!r} "
