@@ -200,7 +200,7 @@ class _Source:
         return knowledge
 
     def _answer(self, batch: Batch) -> Knowledge:
-        with self.place.arithmetic():
+        with self.place.arithmetic(), torch.no_grad():
             return asked(self.teacher, batch, self.place.device)
 
     def write(
