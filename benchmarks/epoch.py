@@ -7,11 +7,11 @@ FOLDER holds MNIST as a Hugging Face dataset. Records go to results/epoch.json a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, final
 
 import torch
 import tyro
@@ -32,7 +32,7 @@ SMALL_STEPS = 400
 BUSY = 0.5
 """Load average above which other programs will have disturbed the measurement."""
 
-EPOCH_LOOPS: Mapping[str, Callable[..., Any]] = {
+LOOPS: Mapping[str, Callable[..., Any]] = {
     "lean, recorded teacher": partial(lean, recorded="teacher"),
     "recorded": partial(ours, recorded="teacher"),
     "lean": lean,
@@ -40,13 +40,76 @@ EPOCH_LOOPS: Mapping[str, Callable[..., Any]] = {
     "ours": ours,
     "lean, bfloat16": partial(lean, half=True),
     "ours, bfloat16": partial(ours, half=True),
-}
-ENSEMBLE_LOOPS: Mapping[str, Loop] = {
     "lean, recorded ensemble": partial(lean, recorded="ensemble"),
     "recorded, ten-network ensemble": partial(ours, recorded="ensemble"),
     "ours, ten-network ensemble": partial(ours, ensemble=True),
 }
-"""Loops that learn from another teacher than the others, so that their students are others."""
+SAME_STUDENTS = (
+    ("lean", "lean, recorded teacher", "recorded", "Trainer", "ours"),
+    ("lean, recorded ensemble", "recorded, ten-network ensemble", "ours, ten-network ensemble"),
+)
+"""Loops whose students must agree: the same teacher, in float32."""
+
+
+class Pair(NamedTuple):
+    """Two loops to compare."""
+
+    over: str
+    under: str
+    goal: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Group:
+    """Loops that take turns with one another alone: the shorter a round, the less the machine changes within it."""
+
+    pairs: tuple[Pair, ...]
+    clipped: bool
+    """Whether they are timed with clipped gradients, too."""
+    rounds: int = 1
+    """How many times the rounds that were asked for."""
+
+    def loops(self, suffix: str) -> dict[str, Loop]:
+        """The loops of the pairs by name, clipping where the suffix says so."""
+        names = dict.fromkeys(name for over, under, _ in self.pairs for name in (under, over))
+        clip_norm = CLIP_NORM if suffix else None
+        return {name + suffix: partial(LOOPS[name], clip_norm=clip_norm) for name in names}
+
+
+def groups() -> dict[str, Group]:
+    """What is timed together."""
+    half_goal = HALF_GOAL if machine()["bfloat16"] else None
+    return {
+        "recorded": Group(
+            (
+                Pair("recorded", "lean, recorded teacher", OVERHEAD_GOAL),
+                Pair("recorded, ten-network ensemble", "lean, recorded ensemble", OVERHEAD_GOAL),
+            ),
+            clipped=False,
+            rounds=2,
+        ),
+        "live": Group(
+            (
+                Pair("ours", "lean", OVERHEAD_GOAL),
+                Pair("ours", "lean, recorded teacher"),
+                Pair("ours", "Trainer"),
+                Pair("Trainer", "lean"),
+            ),
+            clipped=True,
+        ),
+        "bfloat16": Group(
+            (
+                Pair("ours, bfloat16", "ours", half_goal),
+                Pair("lean, bfloat16", "lean"),
+                Pair("ours, bfloat16", "lean, bfloat16", OVERHEAD_GOAL),
+            ),
+            clipped=True,
+        ),
+        "live ensemble": Group((Pair("ours, ten-network ensemble", "lean, recorded ensemble"),), clipped=False),
+    }
+
+
 STEP_LOOPS: Mapping[str, Loop] = {"lean": lean, "ours": ours, "Accelerate": plain_accelerate}
 CLIPPED = ", clipped"
 
@@ -64,7 +127,7 @@ def main(
     """Measure, print and record.
 
     Args:
-        rounds: how often each loop is timed.
+        rounds: how often each loop is timed; those that learn from recorded targets twice as often.
         rows: rows of a timed epoch; of MNIST, the first.
         data: a folder with MNIST; without one, noise of MNIST's shape.
         out: where the record goes.
@@ -123,48 +186,24 @@ def mnist(folder: Path, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def measure_epochs(task: Task, rounds: int) -> dict[str, Any]:
-    """Time all loops with and without clipping, print seconds per epoch, return the record."""
-    clipped = {name + CLIPPED: partial(loop, clip_norm=CLIP_NORM) for name, loop in EPOCH_LOOPS.items()}
-    for same in (without_half(EPOCH_LOOPS), without_half(clipped), ENSEMBLE_LOOPS):
-        check_same_students(same, task)
-    seconds = timed({**EPOCH_LOOPS, **clipped, **ENSEMBLE_LOOPS}, task, rounds=rounds, seed=SEED)
-    ratios = [found for suffix in ("", CLIPPED) for found in epoch_ratios(seconds, suffix)]
-    ratios += ensemble_ratios(seconds)
-    print(f"\nSeconds per epoch of {len(task.features)} rows, median of {rounds} rounds\n{'':34}plain   clipped")
-    for name in EPOCH_LOOPS:
-        print(f"  {name:30}{median(seconds[name]):7.3f}{median(seconds[name + CLIPPED]):10.3f}")
-    for name in ENSEMBLE_LOOPS:
-        print(f"  {name:30}{median(seconds[name]):7.3f}")
-    return reported(seconds, ratios)
-
-
-def without_half(loops: Mapping[str, Loop]) -> dict[str, Loop]:
-    """The loops whose students must agree: those with a live teacher or the same answers, in float32."""
-    return {name: loop for name, loop in loops.items() if "bfloat16" not in name}
-
-
-def epoch_ratios(seconds: Mapping[str, Sequence[float]], suffix: str) -> list[Ratio]:
-    """Compare loops with the same clipping."""
-    half_goal = HALF_GOAL if machine()["bfloat16"] else None
-    pairs: list[tuple[str, str, float | None]] = [
-        ("ours", "lean", OVERHEAD_GOAL),
-        ("ours", "lean, recorded teacher", None),
-        ("recorded", "lean, recorded teacher", OVERHEAD_GOAL),
-        ("ours", "Trainer", None),
-        ("Trainer", "lean", None),
-        ("ours, bfloat16", "ours", half_goal),
-        ("lean, bfloat16", "lean", None),
-        ("ours, bfloat16", "lean, bfloat16", OVERHEAD_GOAL),
-    ]
-    return [ratio(seconds, over + suffix, under + suffix, seed=SEED, goal=goal) for over, under, goal in pairs]
-
-
-def ensemble_ratios(seconds: Mapping[str, Sequence[float]]) -> list[Ratio]:
-    """Compare the loops that learn from ten networks."""
-    return [
-        ratio(seconds, "recorded, ten-network ensemble", "lean, recorded ensemble", seed=SEED, goal=OVERHEAD_GOAL),
-        ratio(seconds, "ours, ten-network ensemble", "lean, recorded ensemble", seed=SEED),
-    ]
+    """Time all groups, print seconds per epoch and ratios, return the record."""
+    for names in SAME_STUDENTS:
+        for suffix in ("", CLIPPED):
+            clip_norm = CLIP_NORM if suffix else None
+            check_same_students({name + suffix: partial(LOOPS[name], clip_norm=clip_norm) for name in names}, task)
+    found: dict[str, Any] = {}
+    for name, group in groups().items():
+        for suffix in ("", CLIPPED) if group.clipped else ("",):
+            count = rounds * group.rounds
+            seconds = timed(group.loops(suffix), task, rounds=count, seed=SEED)
+            print(f"\n{name}{suffix}: seconds per epoch of {len(task.features)} rows, median of {count} rounds")
+            for loop, laps in seconds.items():
+                print(f"  {loop:40}{median(laps):7.3f}")
+            ratios = [
+                ratio(seconds, over + suffix, under + suffix, seed=SEED, goal=goal) for over, under, goal in group.pairs
+            ]
+            found[name + suffix] = {"rounds": count, **reported(seconds, ratios)}
+    return {"groups": found, "ratios": [one for group in found.values() for one in group["ratios"]]}
 
 
 def measure_steps(task: Task, rounds: int) -> dict[str, Any]:
