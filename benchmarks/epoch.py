@@ -1,6 +1,7 @@
 """What an epoch of distillation costs here, beside the plainest loop and beside other libraries.
 
     python benchmarks/epoch.py                            seconds per epoch and microseconds per step
+    python benchmarks/epoch.py --only recorded --out results/recorded.json    recorded teachers alone
     python benchmarks/epoch.py --accuracy --data FOLDER   what bfloat16 does to the errors of students of MNIST
 
 FOLDER holds MNIST as a Hugging Face dataset. Records go to results/epoch.json and, beside it, results/bf16.json.
@@ -120,6 +121,7 @@ def main(
     rows: int = 15_360,
     data: Path | None = None,
     out: Path = Path("results/epoch.json"),
+    only: tuple[str, ...] = (),
     accuracy: bool = False,
     seeds: int = 12,
     epochs: int = 3,
@@ -131,6 +133,7 @@ def main(
         rows: rows of a timed epoch; of MNIST, the first.
         data: a folder with MNIST; without one, noise of MNIST's shape.
         out: where the record goes.
+        only: groups of loops to time, and no steps of small networks; all of it unless given.
         accuracy: compare errors in bfloat16 and float32 instead of times; needs `data`.
         seeds: pairs of students of the accuracy check, at least 6.
         epochs: epochs of its teacher and its students.
@@ -144,10 +147,11 @@ def main(
     if STATE["load_before"] > BUSY:
         print(f"Others use this machine (load {STATE['load_before']:.1f}): the figures will be rough.")
     settings = {"data": "noise" if data is None else data.name, "rows": rows, "rounds": rounds}
-    epoch = measure_epochs(epoch_task(data, rows), rounds)
-    step = measure_steps(step_task(), rounds)
+    found = {"epoch": measure_epochs(epoch_task(data, rows), rounds, only)}
+    if not only:
+        found["step"] = measure_steps(step_task(), rounds)
     seeds_used = dict.fromkeys(("weights", "rows", "loops", "bootstrap"), SEED)
-    write_record(out, seeds_used, {**settings, "epoch": epoch, "step": step})
+    write_record(out, seeds_used, {**settings, **found})
 
 
 def epoch_task(data: Path | None, rows: int) -> Task:
@@ -185,14 +189,16 @@ def mnist(folder: Path, rows: int) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(first.columns["image"]).flatten(1) / 255, first.labels
 
 
-def measure_epochs(task: Task, rounds: int) -> dict[str, Any]:
-    """Time all groups, print seconds per epoch and ratios, return the record."""
+def measure_epochs(task: Task, rounds: int, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Time all groups, or some, print seconds per epoch and ratios, return the record."""
     for names in SAME_STUDENTS:
         for suffix in ("", CLIPPED):
             clip_norm = CLIP_NORM if suffix else None
             check_same_students({name + suffix: partial(LOOPS[name], clip_norm=clip_norm) for name in names}, task)
     found: dict[str, Any] = {}
     for name, group in groups().items():
+        if only and name not in only:
+            continue
         for suffix in ("", CLIPPED) if group.clipped else ("",):
             count = rounds * group.rounds
             seconds = timed(group.loops(suffix), task, rounds=count, seed=SEED)

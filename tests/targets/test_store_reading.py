@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +267,19 @@ def test_a_shard_is_whole_batches_and_at_most_128_mib(rows, row_bytes, batch_siz
     assert found * row_bytes <= 128 * 2**20
     assert found <= 65_536
     assert found % batch_size == 0 or batch_size * row_bytes > 128 * 2**20 or batch_size > 65_536
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_a_small_part_is_read_as_one_shard_and_answers_like_many(recorded, tmp_path, monkeypatch, view):
+    plain = replace(recorded, plan=replace(recorded.plan, features={}))
+    folder = plain.written(tmp_path / "store")
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
+    ids = plain.plan.parts["train"].ids[order]
+    joined = Targets.open(folder)
+    assert joined.knowledge(ids, view).at(1.0).logits.equal(recorded.logits["train"][order, view])
+    again = pickle.loads(pickle.dumps(joined))
+    assert again.knowledge(ids, view).at(1.0).logits.equal(recorded.logits["train"][order, view])
+    monkeypatch.setattr("limbeck.targets.folder.SMALL", 0)
+    apart = Targets.open(folder)
+    assert len(apart.manifest.parts["train"].shards) > 1
+    assert apart.knowledge(ids, view).at(1.0).logits.equal(recorded.logits["train"][order, view])

@@ -16,6 +16,9 @@ from limbeck.targets.manifest import MANIFEST, RECORDING, FileRecord, Manifest, 
 from limbeck.targets.part import Part, Positions, ShardArrays, cells_of
 from limbeck.targets.tensorfile import Bytes, Expected, mapped, mapped_bytes
 
+SMALL = 1 << 24
+"""Bytes of a part up to which its shards are read into memory as one."""
+
 
 class Folder(Protocol):
     """Where the files of a store are."""
@@ -101,17 +104,25 @@ class FolderSource:
         """Read ids and contents of a split; answers are read later."""
         record = self._manifest.parts[name]
         ids, contents = self._index(record)
+        shards, firsts = _Shards(self.folder, self._manifest, record), [shard.first for shard in record.shards]
+        joined = len(firsts) > 1 and self._is_small(record)
         return Part(
             ids,
             contents,
             record.views,
-            firsts=[shard.first for shard in record.shards],
-            shard=_Shards(self.folder, self._manifest, record),
+            firsts=[0] if joined else firsts,
+            shard=_Joined(shards, len(firsts)) if joined else shards,
             row_bytes=self._manifest.row_bytes,
             features=self._manifest.feature_fields,
             ragged=self._manifest.ragged,
             where=f"The split {name!r} of {self.folder}",
         )
+
+    def _is_small(self, record: PartRecord) -> bool:
+        """Whether all shards of a part are better read at once: then a batch is one gather, not one for each shard."""
+        if self._manifest.ragged or self._manifest.features or not isinstance(self.folder, LocalFolder):
+            return False
+        return record.rows * record.views * self._manifest.row_bytes <= SMALL
 
     def _index(self, record: PartRecord) -> tuple[Tensor, Tensor | None]:
         path = _checked(self.folder, record.index)
@@ -122,6 +133,24 @@ class FolderSource:
         if not bool((columns["ids"][1:] > columns["ids"][:-1]).all()):
             raise StoreError(f"The file {record.index.file} in {self.folder} is damaged: its ids do not ascend.")
         return columns["ids"], columns.get("contents")
+
+
+@final
+class _Joined:
+    """The shards of a small part as one, in memory, when they are first asked for."""
+
+    def __init__(self, shards: "_Shards", count: int) -> None:
+        self._shards, self._count = shards, count
+        self._found: ShardArrays | None = None
+
+    def __call__(self, number: int) -> ShardArrays:
+        if self._found is None:
+            rows = np.concatenate([self._shards(shard).rows for shard in range(self._count)])
+            self._found = ShardArrays(rows, {}, None)
+        return self._found
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_found": None}  # read again where it arrives
 
 
 @final
