@@ -99,7 +99,11 @@ def measure(name: str, teacher: Teacher, data: TensorSet, rounds: int) -> dict[s
     modules = [member.module for member in getattr(teacher, "members", [teacher])]
     seconds: dict[str, list[float]] = {"bare": [], "recording": [], "recording and preparation": []}
     for number in range(-1, rounds):
-        bare, recorded = bare_forward(modules, features), recording(teacher, data)
+        # In turns: whoever comes second finds the processor warmer.
+        if number % 2:
+            bare, recorded = bare_forward(modules, features), recording(teacher, data)
+        else:
+            recorded, bare = recording(teacher, data), bare_forward(modules, features)
         if number >= 0:
             for which, value in zip(seconds, (bare, recorded.writing, recorded.whole), strict=True):
                 seconds[which].append(value)
