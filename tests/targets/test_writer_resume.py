@@ -22,7 +22,7 @@ from limbeck.targets.plan import PartPlan
 from limbeck.targets.store import Targets
 from limbeck.targets.tensorfile import serialised
 from limbeck.targets.verify import verify
-from limbeck.targets.writer import Recording
+from limbeck.targets.writer import Recording, refuse_occupied
 from processes import environment
 
 
@@ -391,3 +391,18 @@ def test_every_single_step_may_be_the_last(tmp_path, monkeypatch):
         assert small.write(folder, resume=True).finish()
         assert contents_of(folder) == wanted
     assert number > 30
+
+
+def test_a_neighbour_that_begins_between_two_looks_is_no_stranger(tmp_path, monkeypatch):
+    """The plan appears after it was looked for and before the folder is listed."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    listed = Path.iterdir
+
+    def begun_meanwhile(path):
+        if path == folder:
+            (folder / "recording.json").write_text("{}", encoding="utf-8")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", begun_meanwhile)
+    refuse_occupied(folder)

@@ -258,10 +258,9 @@ def refuse_occupied(folder: Path, *, resume: bool = False) -> None:
         return
     if (folder / MANIFEST).exists() and not resume:
         raise StoreError(f"The folder {folder} holds a finished store already; give another one.")
-    if (folder / MANIFEST).exists() or (folder / RECORDING).exists():
-        return
+    # What is there is listed before it is known whose it is: another writer may begin, or finish, between two looks.
     foreign = sorted(path.name for path in folder.iterdir() if not is_aside(path))
-    if foreign:
+    if foreign and not (folder / RECORDING).exists() and not (folder / MANIFEST).exists():
         raise StoreError(f"The folder {folder} holds other files, such as {foreign[0]}; give a new or an empty one.")
 
 
