@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := report,demo,tables,hub,track,test
+EXTRAS := report,demo,tables,hub,track,search,cluster,test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick check lint types bench install clean
