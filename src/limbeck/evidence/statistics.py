@@ -5,16 +5,16 @@ Shape legend, this file:  S seeds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
 
 from limbeck.errors import ArgumentError
+from limbeck.evidence.sign_flips import MOST_EXACT_PAIRS, sign_flips
 
-MOST_EXACT_SEEDS = 20
-"""Up to so many seeds the sign-flip test visits every pattern of signs (2^20, about a million)."""
+MOST_EXACT_SEEDS = MOST_EXACT_PAIRS
+"""Up to so many seeds the sign-flip test visits every pattern of signs."""
 
 
 Verdict: TypeAlias = Literal["positive", "negative", "undecided"]
@@ -70,17 +70,9 @@ def paired_difference(first: Sequence[float], second: Sequence[float], *, level:
         sd=sd,
         interval=(mean - half, mean + half),
         level=level,
-        p_value=_sign_flip(differences),
+        p_value=sign_flips(differences).p_value,
         seeds=count,
     )
-
-
-def _sign_flip(differences: np.ndarray) -> float:
-    # By symmetry the first sign may stay as it is; the half that is left out mirrors the half that is visited.
-    signs = np.array(list(product((1.0, -1.0), repeat=len(differences) - 1)))
-    sums = np.abs(differences[0] + signs @ differences[1:]) if signs.size else np.abs(differences[:1])
-    observed = abs(differences.sum())
-    return float(np.mean(sums >= observed * (1 - 1e-12)))
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ def read_npz(path: Path, *, kind: Kind | None, id_column: str | None, classes: S
     archive of plain arrays, for none or both of the two arrays, and for names that contradict those given.
     """
     where = f"The archive {path}"
-    arrays = _arrays(path, where)
+    arrays = arrays_of(path, where)
     present = [name for name in _KINDS if name in arrays]
     if len(present) == 2 and kind in present:
         present = [kind]
@@ -48,7 +48,8 @@ def read_npz(path: Path, *, kind: Kind | None, id_column: str | None, classes: S
     )
 
 
-def _arrays(path: Path, where: str) -> Mapping[str, np.ndarray[Any, Any]]:
+def arrays_of(path: Path, where: str) -> Mapping[str, np.ndarray[Any, Any]]:
+    """Read all arrays of an archive, by name. Raises: DataError, naming it as `where`, for one that cannot be read."""
     # Opened here: NumPy leaves the file open where it turns out to be no archive.
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
