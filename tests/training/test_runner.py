@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.errors import ArgumentError, Interrupted, RunError
+from limbeck.errors import ArgumentError, Interrupted, MissingExtra, RunError
 from limbeck.training.progress import PlainLines, Silent
+from limbeck.training.ray_tasks import threads_each
 from limbeck.training.runner import cores, run_all
+from processes import free_port
 
 
 def where(number):
@@ -111,3 +114,61 @@ def test_progress_is_told_and_a_stopped_work_is_not_called_done(capsys):
 
 def test_no_tasks_are_done_at_once():
     assert run_all(fails, [], watcher=Silent(), what="counting") == []
+
+
+def test_without_tasks_nobody_connects(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert run_all(where, [], watcher=Silent(), what="counting", backend="ray") == []
+
+
+def test_where_no_cluster_answers_the_sentence_says_how_to_start_one(monkeypatch):
+    pytest.importorskip("ray")
+    named = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    begun = time.monotonic()
+    with pytest.raises(
+        RunError, match=rf"^The Ray cluster {named} cannot be reached \(.*\); start one with `ray start"
+    ):
+        run_all(where, tasks(1), watcher=Silent(), what="counting", backend="ray")
+    assert time.monotonic() - begun < 10
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with pytest.raises(
+        RunError, match=r"^The Ray cluster nonsense cannot be reached \(.*\); start one with `ray start"
+    ):
+        run_all(where, tasks(1), watcher=Silent(), what="counting", backend="ray")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"^Running on a Ray cluster needs an extra .*'limbeck\[cluster\]'\.$"):
+        run_all(where, tasks(1), watcher=Silent(), what="counting", backend="ray")
+
+
+def test_another_backend_is_refused():
+    with pytest.raises(ArgumentError, match=r"^run_all: backend must be loky or ray\. Got 'dask'\.$"):
+        run_all(where, tasks(1), watcher=Silent(), what="counting", backend="dask")
+
+
+@pytest.mark.parametrize(
+    ("processors", "at_once", "threads"),
+    [([8], 3, 2), ([8, 2], 2, 4), ([2, 2, 2], 2, 2), ([2], 5, 1), ([4, 4], 1, 4), ([1, 1], 2, 1), ([6, 3], 4, 2)],
+)
+def test_tasks_get_as_many_threads_as_fit_side_by_side(processors, at_once, threads):
+    assert threads_each(processors, at_once) == threads
+
+
+def test_where_no_cluster_runs_here_none_is_started(monkeypatch):
+    pytest.importorskip("ray")
+    names = (folder / "comm" for folder in Path("/proc").iterdir() if folder.name.isdecimal())
+    if any(is_named(name, "gcs_server") for name in names):
+        pytest.skip("a Ray cluster is running on this machine")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(RunError, match=r"^No Ray cluster runs here; start one with `ray start --head`, or name the ad"):
+        run_all(where, tasks(1), watcher=Silent(), what="counting", backend="ray")
+
+
+def is_named(file, name):
+    try:
+        return file.read_text().strip() == name
+    except OSError:
+        return False

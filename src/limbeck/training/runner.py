@@ -1,19 +1,23 @@
-"""Independent tasks side by side: local processes through joblib, each with its share of the cores."""
+"""Independent tasks side by side, each with its share of the cores: processes through joblib, or a Ray cluster."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 import joblib
-import torch
 
-from limbeck.errors import Interrupted, LimbeckError, RunError
-from limbeck.training.interrupt import stop_on_ctrl_c
+from limbeck.errors import ArgumentError, Interrupted, LimbeckError, RunError
+from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
 from limbeck.training.progress import Watcher
+from limbeck.training.ray_tasks import cluster, threads_each
+from limbeck.training.worker import Task, in_worker
 
 Result = TypeVar("Result")
+
+Backend: TypeAlias = Literal["loky", "ray"]
+"""Who runs tasks side by side: processes of this machine, or the Ray cluster that is running."""
 
 
 def cores() -> int:
@@ -23,11 +27,12 @@ def cores() -> int:
 
 def run_all(
     function: Callable[..., Result],
-    tasks: Sequence[Mapping[str, Any]],
+    tasks: Sequence[Task],
     *,
     watcher: Watcher,
     what: str,
     parallel: int | None = None,
+    backend: Backend = "loky",
 ) -> list[Result]:
     """Call `function(**task)` for every task and return the results in the order of the tasks.
 
@@ -36,11 +41,18 @@ def run_all(
         tasks: keyword arguments of each call.
         watcher: is told how many tasks are done.
         what: the name of this work, for people.
-        parallel: how many processes at most; None for one per core. One runs the tasks here, one by one.
+        parallel: how many processes at most; None for one per core. One runs the tasks here, one by one, unless they
+            go to a cluster.
+        backend: loky for processes on this machine; ray for the cluster that RAY_ADDRESS names or that `ray start`
+            started here, whose machines must see the same folders. A task has the same number of threads either way
+            where there are as many cores.
 
-    Raises: what a task raised, the first by order of the tasks; RunError where a process died; Interrupted on Ctrl-C.
+    Raises: what a task raised, the first by order of the tasks; RunError where a process died, or where there is no
+        cluster; MissingExtra without Ray; Interrupted on Ctrl-C.
     In all these cases no task is begun any more, and those that run come to their end, or to where Ctrl-C stops them.
     """
+    if backend not in get_args(Backend):
+        raise ArgumentError(f"run_all: backend must be loky or ray. Got {backend!r}.")
     workers = max(1, min(parallel or cores(), len(tasks)))
     watcher.start(what, len(tasks))
     results: list[Result] = []
@@ -50,7 +62,9 @@ def run_all(
         watcher.advance(len(results), "")
 
     try:
-        if workers == 1:
+        if backend == "ray":
+            _on_cluster(function, tasks, parallel, keep)
+        elif workers == 1:
             for task in tasks:
                 keep(function(**task))
         else:
@@ -66,21 +80,45 @@ def run_all(
     return results
 
 
+def _on_cluster(
+    function: Callable[..., Result], tasks: Sequence[Task], parallel: int | None, keep: Callable[[Result], None]
+) -> None:
+    if not tasks:
+        return
+    with cluster() as found:
+        at_once = found.at_once(parallel, len(tasks))
+        threads = threads_each(found.processors, at_once)
+        _dealt_out(
+            tasks,
+            lambda rest, stop: found.answers(function, rest, at_once=at_once, threads=threads, stop=stop),
+            keep,
+        )
+
+
 def _side_by_side(
-    function: Callable[..., Result],
-    tasks: Sequence[Mapping[str, Any]],
-    workers: int,
+    function: Callable[..., Result], tasks: Sequence[Task], workers: int, keep: Callable[[Result], None]
+) -> None:
+    call = joblib.delayed(partial(in_worker, function, threads=max(1, cores() // workers)))
+    # Killing the processes that run at Ctrl-C would be sooner, but joblib's own threads do not always survive it
+    # without a traceback.
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs", batch_size=1)
+    _dealt_out(tasks, lambda rest, _stop: pool(map(call, rest)), keep)
+
+
+def _dealt_out(
+    tasks: Sequence[Task],
+    answers: Callable[[Iterator[Task], StopRequest], Iterator[Result | LimbeckError]],
     keep: Callable[[Result], None],
 ) -> None:
-    threads = max(1, cores() // workers)
+    """Keep the answers to tasks, in order.
+
+    Tasks are dealt out one at a time, so that an error or a request to stop holds back those that remain.
+    """
     failed: list[LimbeckError] = []
     with stop_on_ctrl_c() as stop:
-        # Tasks are dealt out one at a time, so that an error or a request to stop holds back those that remain. Killing
-        # the processes that run would be sooner, but joblib's own threads do not always survive it without a traceback.
-        calls = (joblib.delayed(_in_worker)(function, task, threads) for task in tasks if not (failed or stop.made))
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs", batch_size=1)
+        rest = (task for task in tasks if not (failed or stop.made))
         try:
-            for answer in pool(calls):
+            for answer in answers(rest, stop):
                 if isinstance(answer, LimbeckError):
                     failed.append(answer)
                 elif not failed:
@@ -92,24 +130,3 @@ def _side_by_side(
         raise KeyboardInterrupt
     if failed:
         raise failed[0]
-
-
-def _in_worker(function: Callable[..., Result], task: Mapping[str, Any], threads: int) -> Result | LimbeckError:
-    # An error for the user travels as a value: joblib would wrap it in the worker's traceback.
-    with _threads(threads):
-        try:
-            return function(**task)
-        except LimbeckError as error:
-            return error
-        except KeyboardInterrupt:
-            return Interrupted("Stopped before there was anything to save.")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
