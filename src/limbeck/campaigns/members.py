@@ -10,6 +10,7 @@ from limbeck.campaigns.trial import TrialRuns
 from limbeck.data.loader import Loader
 from limbeck.errors import SpecificationError
 from limbeck.evidence.latency import latencies
+from limbeck.evidence.ledger import enter
 from limbeck.models import parameter_count
 from limbeck.specification import Distillation, EnsembleOf
 from limbeck.teachers.ensemble import Ensemble
@@ -41,11 +42,18 @@ def rows_of_teacher(spec: Distillation, folder: Path) -> int:
     return max(int(Run.open(folder / member.hash[:16]).spec["data"]["train"]["rows"]) for member in members)
 
 
-def score_teachers(spec: Distillation, members: Sequence[FrozenTeacher]) -> dict[str, Any]:
-    """Score each member and the ensemble on the test rows: `{"members": [scores, …], "ensemble": scores}`."""
+def score_teachers(
+    spec: Distillation, members: Sequence[FrozenTeacher], *, folder: Path | None = None
+) -> dict[str, Any]:
+    """Score each member and the ensemble on the test rows: `{"members": [scores, …], "ensemble": scores}`.
+
+    `folder` is the campaign's, in whose ledger the scoring is entered.
+    """
     splits = resolve_data(spec)
     if splits.test is None:
         raise SpecificationError("The data have no test rows to score the ensemble on.")
+    if folder is not None:
+        enter(folder, rows=len(splits.test), who="the teacher and its members")
     place = find_place("cpu", "float32")
     ensemble = ensemble_of(spec, members)
     loader = Loader(splits.test, ensemble.prepares, batch_size=512)

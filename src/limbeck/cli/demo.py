@@ -65,7 +65,7 @@ def run(words: Sequence[str]) -> None:
         runs=runs.runs,
         grid=runs.grid,
         choices=runs.choices,
-        teachers=score_teachers(plan.taught, members),
+        teachers=score_teachers(plan.taught, members, folder=demo.out),
         teacher_rows=rows_of_teacher(plan.taught, demo.out / "runs" / "teachers"),
         sizes=sizes(members, runs),
         seconds=seconds_per_row(plan.taught, members, runs),
