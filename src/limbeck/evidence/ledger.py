@@ -1,9 +1,10 @@
 """How often test rows were scored: each run keeps a ledger, and so does whoever scores them outside a run."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import final
 
 from limbeck.files import append_json
 
@@ -11,7 +12,9 @@ LEDGER = "ledger.jsonl"
 """The file of a folder's scorings, one line each, written before the rows are looked at."""
 
 
-class Scorings(NamedTuple):
+@final
+@dataclass(frozen=True, kw_only=True)
+class Scorings:
     """How often test rows were scored below a folder."""
 
     count: int
