@@ -69,6 +69,8 @@ class Judge:
             if getattr(self, name) < 1:
                 raise SpecificationError(f"--{name} must be a whole number, at least 1. Got {getattr(self, name)}.")
         inputs = [path.absolute() for path in (self.distilled, self.alone, self.labels, self.teacher) if path]
+        if self.distilled.absolute() == self.alone.absolute():
+            raise SpecificationError(f"{self.distilled} was named twice; name the distilled student's and the other's.")
         if self.out is not None and self.out.absolute() in inputs:
             raise SpecificationError(f"--out {self.out} is one of the files to be judged; name another.")
 
@@ -78,7 +80,7 @@ def run(words: Sequence[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print("\n\n".join([_USAGE.rstrip(), help_of(Judge, "limbeck judge")]))
         return
-    if not words or words[0].startswith("--"):
+    if sum(not word.startswith("-") for word in words) < 2:
         raise SpecificationError(
             "Name two files, as in: limbeck judge distilled.npz alone.npz --labels labels.npy --worth 1."
         )
@@ -110,12 +112,23 @@ def _show(found: Judgement) -> None:
     sentences = [found.verdict.sentence]
     if found.verdict.why is not None:
         sentences.append(found.verdict.why)
+    sentences.extend(_resolved(found))
     sentences.extend(checkpoints.sentence for name, checkpoints in found.checkpoints.items() if name == "alone")
     if found.replace.outcome != "not asked" or "teacher" in found.wrong:
         sentences.append(found.replace.sentence)
         sentences.extend(_against_teacher(found))
     sentences.extend(_gap(found))
     print("\n".join([*sentences, *found.notes]))
+
+
+def _resolved(found: Judgement) -> list[str]:
+    resolved = found.verdict.resolution
+    if resolved.seeds is None or resolved.both is None:
+        return []
+    return [
+        f"The smallest true difference that so many seeds show four times in five: {points(resolved.seeds)} points; "
+        f"with the chance of test rows, {points(resolved.both)}."
+    ]
 
 
 def _against_teacher(found: Judgement) -> list[str]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --student --teacher|--targets",
     "record": "run a SPEC's teacher once over the rows and keep its soft targets, to teach from as often as you like",
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
+    "judge": "the same verdicts on predictions from elsewhere: DISTILLED.npz ALONE.npz --labels LABELS.npy",
     "report": "make the page of a finished run again",
 }
 

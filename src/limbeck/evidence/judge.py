@@ -93,8 +93,14 @@ def judge(
         "distilled": distilled.classes_SN != labels_N,
         "alone": alone.classes_SN[runs][:, places[alone.name]] != labels_N,
     }
+    if np.array_equal(wrong["distilled"], wrong["alone"]):
+        notes.append(
+            f"{distilled.name} and {alone.name} are right and wrong in just the same rows; are they two files?"
+        )
     if teacher is not None:
         wrong["teacher"] = teacher.classes_SN[:, places[teacher.name]] != labels_N
+    if all(wrong_SN.all() for wrong_SN in wrong.values()):
+        raise DataError("Every prediction is wrong: the labels are of other rows, or number the classes otherwise.")
     return Judgement(
         verdict=verdict(wrong["distilled"], wrong["alone"], question, look=look, saw_test=saw_test),
         replace=replacement(wrong["distilled"], wrong.get("teacher"), question, look=look, saw_test=saw_test),

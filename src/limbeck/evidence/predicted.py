@@ -204,7 +204,7 @@ def read_labels(path: Path) -> Labels:
         try:
             values = np.lib.format.read_array(file, allow_pickle=False)
         except Exception as error:  # whatever a damaged header raises
-            raise DataError(
-                f"{where} cannot be read as labels: it is no .npy file of plain numbers, which np.save writes."
-            ) from error
+            objects = isinstance(error, ValueError) and "allow_pickle" in str(error)
+            what = "it holds Python objects, which are code" if objects else "it is no .npy file, which np.save writes"
+            raise DataError(f"{where} cannot be read as labels: {what}; save one array of integers.") from error
     return Labels(name=str(path), labels_N=labels_in(values, where), ids_N=None)
