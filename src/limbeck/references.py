@@ -14,7 +14,7 @@ import sysconfig
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
@@ -186,8 +186,12 @@ def _module_of(value: Any) -> ModuleType | None:
 
 
 def _is_library(file: Path) -> bool:
-    standard = Path(sysconfig.get_path("stdlib"))
-    return file.is_relative_to(standard) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return file.is_relative_to(_standard_library()) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+@cache
+def _standard_library() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
 
 
 def code_hash(value: Any) -> str | None:
@@ -224,7 +228,7 @@ def _collect(value: Any, seen: dict[str, str]) -> None:
         return
     try:
         text = textwrap.dedent(inspect.getsource(value))
-        tree = ast.parse(text)
+        tree = _parsed(text)
     except (OSError, TypeError, SyntaxError):
         return  # a builtin, or a line that holds more than the function: its name has to do
     seen[name] = text
@@ -252,12 +256,21 @@ def _assignments(module: ModuleType) -> dict[str, str]:
     if not file or _is_library(Path(file)) or module.__name__.partition(".")[0] == "limbeck":
         return {}
     try:
-        text = inspect.getsource(module)
-        statements = ast.parse(text).body
+        return _assigned_in(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):
         return {}
+
+
+# A campaign encodes hundreds of specifications that name the same few sources: a text is parsed once.
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@lru_cache(maxsize=64)
+def _assigned_in(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for statement in statements:
+    for statement in _parsed(text).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         for target in targets:
             if isinstance(target, ast.Name):

@@ -186,7 +186,12 @@ class Distillation:
 
         The rows themselves are compared apart, by their fingerprints, when a finished run is met again.
         """
-        return hashlib.sha256(json.dumps(identity(to_json(self)), sort_keys=True).encode()).hexdigest()
+        return hash_of(to_json(self))
+
+
+def hash_of(encoded: Json) -> str:
+    """SHA-256 of what an encoded specification asks for: its `hash`."""
+    return hashlib.sha256(json.dumps(identity(encoded), sort_keys=True).encode()).hexdigest()
 
 
 WITHOUT_EFFECT = ("device", "workers", "log_every", "probe_rows", "checkpoint_seconds", "keep_every", "track")

@@ -37,6 +37,7 @@ from limbeck.training.recorded import by_split, is_recorded, views_of
 from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, require_same_rows, resolve_data
 from limbeck.training.run import Run, claim
+from limbeck.training.runner import Backend
 from limbeck.training.surroundings import surroundings
 from limbeck.training.tracking import require_trackers, tracker
 from limbeck.types import Batch, Knowledge, LogitKnowledge, Teacher, TransferSet
@@ -50,6 +51,7 @@ def distill(
     overwrite: bool = False,
     watcher: Watcher | None = None,
     parallel: int | None = None,
+    backend: Backend = "loky",
     origin: Json = None,
 ) -> Run:
     """Train a specification's student into the folder `out` and return the run.
@@ -65,6 +67,7 @@ def distill(
         overwrite: delete the run that stands in `out` first.
         watcher: is told how far it has come; None for a bar on a terminal and plain lines elsewhere.
         parallel: how many members of an ensemble are trained at once, at most; None for one per core.
+        backend: who trains them: loky for processes of this machine, ray for the Ray cluster that is running.
         origin: how the specification was asked for (a command's words), kept in spec.json as it is.
 
     Raises: a LimbeckError with one sentence for whatever the user can mend; Interrupted on Ctrl-C, after saving.
@@ -77,32 +80,49 @@ def distill(
         claim(out, resume=resume or overwrite, overwrite=False)  # what stands there stays until everything fits
         place.wait()
         if resume and (out / "spec.json").is_file():
-            _check_same(spec, Run(out))
-            if _is_done(spec, Run(out)):
-                require_same_rows(spec, Run(out))
-                return Run(out)
+            done = finished(spec, out)
+            if done is not None:
+                return done
         with seeded(spec.seed):
-            materials = gather(spec, _teachers_beside(out), place, watcher, parallel)
+            materials = gather(spec, teachers_beside(out), place, watcher, parallel, backend)
             with stop_on_ctrl_c() as stop:
                 fit = prepare_fit(spec, materials, out, place, watcher if place.leads else Silent(), stop)
-                _begin(fit, materials, out, origin, overwrite=overwrite)
+                begin(fit, materials, out, origin, overwrite=overwrite)
                 fit.run()
             harvest(fit, materials.splits, materials.classes, out)
         place.wait()  # no process reads a run that the leading one is still writing
     return Run(out)
 
 
-def _teachers_beside(out: Path) -> Path:
+def finished(spec: Distillation, out: Path, splits: Splits | None = None) -> Run | None:
+    """Return the run in `out` if it is finished, after comparing it with its specification; None if there is more to do.
+
+    `splits` are the specification's data, where they are loaded already. Raises: ResumeError for a run of another
+    specification, RunError for one of other rows or targets.
+    """
+    run = Run(out)
+    if not (out / "spec.json").is_file():
+        return None
+    _check_same(spec, run)
+    if not _is_done(spec, run):
+        return None
+    require_same_rows(spec, run, splits)
+    return run
+
+
+def teachers_beside(out: Path) -> Path:
     """Where teachers are trained: beside `out`, and beside one another if `out` is a teacher's own folder."""
     return out.parent if out.parent.name == "teachers" else out.parent / "teachers"
 
 
-def train_teacher(spec: Distillation, folder: Path, *, watcher: Watcher, parallel: int | None = None) -> None:
+def train_teacher(
+    spec: Distillation, folder: Path, *, watcher: Watcher, parallel: int | None = None, backend: Backend = "loky"
+) -> None:
     """Train what a specification's teacher still lacks into `folder`, the members of an ensemble side by side.
 
     `distill` does the same by itself; a campaign of many runs does it once, before they all ask for the same teacher.
     """
-    room = _room(folder, find_place("cpu", "float32"), watcher, parallel)
+    room = _room(folder, find_place("cpu", "float32"), watcher, parallel, backend)
     if isinstance(spec.teacher, EnsembleOf):
         room.train_members(spec.teacher)
     elif isinstance(spec.teacher, Distillation):
@@ -116,14 +136,22 @@ def train_apart(encoded: Json, folder: str) -> str:
     return str(room.trained(spec).path)
 
 
-def room_beside(out: Path, place: Place, watcher: Watcher, parallel: int | None) -> TeacherRoom:
+def room_beside(
+    out: Path, place: Place, watcher: Watcher, parallel: int | None, backend: Backend = "loky"
+) -> TeacherRoom:
     """Return the room of teachers beside a run's or a recording's folder."""
-    return _room(_teachers_beside(out), place, watcher, parallel)
+    return _room(teachers_beside(out), place, watcher, parallel, backend)
 
 
-def _room(folder: Path, place: Place, watcher: Watcher, parallel: int | None) -> TeacherRoom:
+def _room(folder: Path, place: Place, watcher: Watcher, parallel: int | None, backend: Backend = "loky") -> TeacherRoom:
     return TeacherRoom(
-        folder=folder, train=distill, train_apart=train_apart, place=place, watcher=watcher, parallel=parallel
+        folder=folder,
+        train=distill,
+        train_apart=train_apart,
+        place=place,
+        watcher=watcher,
+        parallel=parallel,
+        backend=backend,
     )
 
 
@@ -145,18 +173,38 @@ class Materials:
 
 
 def gather(
-    spec: Distillation, teachers_folder: Path, place: Place, watcher: Watcher, parallel: int | None
+    spec: Distillation,
+    teachers_folder: Path,
+    place: Place,
+    watcher: Watcher,
+    parallel: int | None,
+    backend: Backend = "loky",
 ) -> Materials:
     """Load data, teacher and student, and check that they fit. Raises: MismatchError and the errors of loading."""
     require_trackers(spec.track)
+    splits = rows_for(spec)
+    room = _room(teachers_folder, place, watcher, parallel, backend)
+    return with_student(spec, splits, teachers_for(spec, splits, room), place)
+
+
+def rows_for(spec: Distillation) -> Splits:
+    """Load the data, and look whether they can be augmented as the specification asks. Raises: as `gather` does."""
     splits = resolve_data(spec)
     if spec.augment is not None:
         require_deterministic(spec.augment, splits.train, spec.view_seed)
-    room = _room(teachers_folder, place, watcher, parallel)
-    teachers: dict[str, Teacher] = {}
-    if spec.goal.needs_teacher:
-        teacher = room.teacher_of(spec, splits)
-        teachers = {name: own.to(place.device) for name, own in by_split(teacher, splits, spec, watcher).items()}
+    return splits
+
+
+def teachers_for(spec: Distillation, splits: Splits, room: TeacherRoom) -> dict[str, Teacher]:
+    """Find or train who answers for the rows of each split; nobody where no term asks. Raises: as `gather` does."""
+    if not spec.goal.needs_teacher:
+        return {}
+    found = by_split(room.teacher_of(spec, splits), splits, spec, room.watcher)
+    return {name: own.to(room.place.device) for name, own in found.items()}
+
+
+def with_student(spec: Distillation, splits: Splits, teachers: Mapping[str, Teacher], place: Place) -> Materials:
+    """Build the student after seeding, and check that it fits rows and teachers. Raises: as `gather` does."""
     sow(spec.seed)  # a teacher's factory may have drawn numbers; the student must not depend on it
     student = _built(spec).to(place.device)
     prepare = prepare_of(student, spec.prepare, plain_features)
@@ -270,11 +318,11 @@ def prepare_fit(
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
     optimizer = called("The optimiser's factory", spec.optimizer, materials.student.parameters())
-    _check_steps_alone("optimiser", optimizer)
+    check_steps_alone("optimiser", optimizer)
     steps = spec.epochs * train.steps_per_epoch
     scheduler = None if spec.schedule is None else called("The schedule's factory", spec.schedule, optimizer, steps)
     if scheduler is not None:
-        _check_steps_alone("schedule", scheduler)
+        check_steps_alone("schedule", scheduler)
     return Fit(
         spec=spec,
         place=place,
@@ -286,7 +334,7 @@ def prepare_fit(
         teachers=materials.teachers,
         train=train,
         validation=validation,
-        taught_validation=_taught(taught, validation, place),
+        taught_validation=taught_answers(taught, validation, place),
         probe=_probe(spec, train, materials, place),
         records=Records(out / "metrics.jsonl" if place.leads else None),
         watcher=watcher,
@@ -295,7 +343,7 @@ def prepare_fit(
     )
 
 
-def _check_steps_alone(what: str, made: Any) -> None:
+def check_steps_alone(what: str, made: Any) -> None:
     """Refuse what wants to be told the loss at each step (LBFGS, ReduceLROnPlateau), and what takes no steps at all."""
     try:
         inspect.signature(made.step).bind()
@@ -305,7 +353,8 @@ def _check_steps_alone(what: str, made: Any) -> None:
         ) from error
 
 
-def _taught(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predictions | None:
+def taught_answers(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predictions | None:
+    """The teacher's answers to the validation rows; None where it has none. Raises: MismatchError if nothing has."""
     if rows is None:
         return None
     answers = None if teacher is None else predict_teacher(teacher, rows.sequential(), place)
@@ -320,14 +369,19 @@ def _taught(teacher: Teacher | None, rows: Loader | None, place: Place) -> Predi
 def _probe(spec: Distillation, train: Loader, materials: Materials, place: Place) -> GradientProbe | None:
     if not spec.probe_rows or not place.leads or place.ranks > 1:
         return None
-    generator = torch.Generator().manual_seed(mixed_seed(spec.split_seed, "probe"))
-    positions = torch.randperm(len(train.rows), generator=generator)[: spec.probe_rows]
+    positions = probed(spec, len(train.rows))
     batch = next(train.sequential(positions, batch_size=spec.probe_rows)).to(place.device)
     knowledge = None if materials.teacher is None else materials.teacher(batch)
     return GradientProbe(materials.loss, batch, knowledge)
 
 
-def _begin(fit: Fit, materials: Materials, out: Path, origin: Json, *, overwrite: bool) -> None:
+def probed(spec: Distillation, rows: int) -> Tensor:
+    """The positions of the training rows on which gradients are measured, (probe_rows,) int64 or fewer."""
+    generator = torch.Generator().manual_seed(mixed_seed(spec.split_seed, "probe"))
+    return torch.randperm(rows, generator=generator)[: spec.probe_rows]
+
+
+def begin(fit: Fit, materials: Materials, out: Path, origin: Json, *, overwrite: bool) -> None:
     """Write the specification, and go back to the last checkpoint where there is one."""
     last = None if overwrite else newest(fit.checkpoints, "last")
     fit.place.wait()  # all have looked before anything changes

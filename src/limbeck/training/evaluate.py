@@ -1,6 +1,6 @@
 """What a model answers on rows, and the scores of the answers.
 
-Shape legend, this file:  N rows, B rows of a batch, C classes or labels.
+Shape legend, this file:  R models, N rows, B rows of a batch, C classes or labels.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
 from limbeck.files import read_tensors, write_tensors
 from limbeck.functional.divergences import forward_kl
@@ -93,33 +94,48 @@ def scores(student: Predictions, teacher: Predictions | None, head: Head) -> dic
     `rows`; `errors` (rows wrong; label decisions wrong for a sigmoid head) and `accuracy`; `nll` in nats; `brier` and
     `ece` in [0, 2] and [0, 1] for a softmax head; `agreement` with the teacher and `kl` to it at T = 1, in nats.
     """
-    found: dict[str, float] = {"rows": len(student.ids)}
-    if student.labels is not None:
-        found.update(_softmax_scores(student) if head == "softmax" else _sigmoid_scores(student))
-    if teacher is not None:
-        ours, theirs = Dense(student.logits, head).as_categorical(), Dense(teacher.logits, head).as_categorical()
-        found["agreement"] = float(agreement(ours, theirs).double().mean())
-        found["kl"] = float(forward_kl(ours, theirs).double().sum()) / len(student.ids)
+    found = _measured(student.logits, student.labels, None if teacher is None else teacher.logits, head)
+    return {"rows": len(student.ids), **{name: float(value) for name, value in found.items()}}
+
+
+def scores_of_many(
+    logits_RNC: Tensor, labels: Tensor | None, teacher: Predictions | None, head: Head
+) -> list[dict[str, float]]:
+    """Score the answers of R models to the same rows, each as `scores` does, all in one go."""
+    theirs = None if teacher is None else teacher.logits.to(logits_RNC.device)
+    found = vmap(lambda logits: _measured(logits, labels, theirs, head))(logits_RNC)
+    columns = {name: values.tolist() for name, values in found.items()}
+    rows = {"rows": logits_RNC.shape[1]}
+    return [{**rows, **{name: column[index] for name, column in columns.items()}} for index in range(len(logits_RNC))]
+
+
+def _measured(logits: Tensor, labels: Tensor | None, theirs: Tensor | None, head: Head) -> dict[str, Tensor]:
+    """Each score as a tensor without axes."""
+    found: dict[str, Tensor] = {}
+    if labels is not None:
+        found.update(_softmax_scores(logits, labels) if head == "softmax" else _sigmoid_scores(logits, labels))
+    if theirs is not None:
+        ours, others = Dense(logits, head).as_categorical(), Dense(theirs, head).as_categorical()
+        found["agreement"] = agreement(ours, others).double().mean()
+        found["kl"] = forward_kl(ours, others).double().sum() / len(logits)
     return found
 
 
-def _softmax_scores(student: Predictions) -> dict[str, float]:
-    assert student.labels is not None  # the caller has looked
-    right = accuracy(student.logits, student.labels).double()
+def _softmax_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    right = accuracy(logits, labels).double()
     return {
-        "errors": float(len(right) - right.sum()),
-        "accuracy": float(right.mean()),
-        "nll": float(nll(student.logits, student.labels).double().mean()),
-        "brier": float(brier(student.logits, student.labels).double().mean()),
-        "ece": float(expected_calibration_error(student.logits, student.labels)),
+        "errors": len(right) - right.sum(),
+        "accuracy": right.mean(),
+        "nll": nll(logits, labels).double().mean(),
+        "brier": brier(logits, labels).double().mean(),
+        "ece": expected_calibration_error(logits, labels),
     }
 
 
-def _sigmoid_scores(student: Predictions) -> dict[str, float]:
-    assert student.labels is not None  # the caller has looked
-    right = ((student.logits > 0) == (student.labels > 0.5)).double()
-    loss = binary_cross_entropy(student.logits, student.labels).double().mean()
-    return {"errors": float((1 - right).sum()), "accuracy": float(right.mean()), "nll": float(loss)}
+def _sigmoid_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    right = ((logits > 0) == (labels > 0.5)).double()
+    loss = binary_cross_entropy(logits, labels).double().mean()
+    return {"errors": (1 - right).sum(), "accuracy": right.mean(), "nll": loss}
 
 
 def merit(found: dict[str, float]) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """The end of a run: the kept weights, their answers, the one scoring of the test rows, the card, the summary."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from limbeck.data.loader import Loader
 from limbeck.data.order import mixed_seed
 from limbeck.data.splits import Splits
-from limbeck.files import write_json, write_tensors, write_text
+from limbeck.files import append_json, write_json, write_tensors, write_text
 from limbeck.models import fingerprint, parameter_count
+from limbeck.specification import Distillation
 from limbeck.training.card import model_card
 from limbeck.training.evaluate import Predictions, predict_student, predict_teacher, scores
 from limbeck.training.loop import Fit
@@ -26,8 +27,18 @@ MOST_TRAINING_ROWS = 100_000
 """Training rows whose answers are kept; of more, a seeded sample."""
 
 
-def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path) -> None:
-    """Keep the best weights (the last without validation rows), score each split once, and write the summary last."""
+Answering: TypeAlias = Callable[[str, TransferSet], tuple[Predictions, Predictions | None]]
+"""From a split's name and rows to the student's answers, by the weights that are kept, and the teacher's."""
+
+
+def harvest(
+    fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path, answer: Answering | None = None
+) -> None:
+    """Keep the best weights (the last without validation rows), score each split once, and write the summary last.
+
+    `answer` gives the answers where they are known already; None to ask the two models.
+    """
+    answer = answer or partial(_answers, fit)
     if fit.best is not None:
         load_weights(fit.student, fit.best.weights, fit.checkpoints, sharded=fit.place.sharded)
     weights = weights_of(fit.student, sharded=fit.place.sharded)
@@ -39,7 +50,7 @@ def harvest(fit: Fit, splits: Splits, classes: tuple[str, ...] | None, out: Path
     for name, rows in _parts(splits):
         if rows is None:
             continue
-        ours, theirs = _answers(fit, name, rows)
+        ours, theirs = answer(name, rows)
         if fit.place.leads:
             _keep(out, name, ours, theirs)
         found[name] = scores(ours, theirs, fit.loss.head)
@@ -70,10 +81,7 @@ def _whole(fit: Fit, weights: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _answers(fit: Fit, name: str, rows: TransferSet) -> tuple[Predictions, Predictions | None]:
-    positions = None
-    if name == "train" and len(rows) > MOST_TRAINING_ROWS:
-        generator = torch.Generator().manual_seed(mixed_seed(fit.spec.split_seed, "predictions"))
-        positions = torch.randperm(len(rows), generator=generator)[:MOST_TRAINING_ROWS].sort().values
+    positions = kept_positions(fit.spec, name, rows)
     teacher = fit.teachers.get(name)
     prepares = (fit.loss.prepare, *(() if teacher is None else teacher.prepares))
     loader = Loader(rows, prepares, batch_size=max(fit.spec.batch_size, 512), workers=fit.spec.workers)
@@ -84,6 +92,14 @@ def _answers(fit: Fit, name: str, rows: TransferSet) -> tuple[Predictions, Predi
         return ours, fit.taught_validation
     theirs = None if teacher is None else predict_teacher(teacher, loader.sequential(positions), fit.place)
     return ours, theirs
+
+
+def kept_positions(spec: Distillation, name: str, rows: TransferSet) -> Tensor | None:
+    """Which rows of a split are answered and kept; None for all of them."""
+    if name != "train" or len(rows) <= MOST_TRAINING_ROWS:
+        return None
+    generator = torch.Generator().manual_seed(mixed_seed(spec.split_seed, "predictions"))
+    return torch.randperm(len(rows), generator=generator)[:MOST_TRAINING_ROWS].sort().values
 
 
 def _keep(out: Path, name: str, ours: Predictions, theirs: Predictions | None) -> None:
@@ -130,5 +146,4 @@ def _enter_in_ledger(fit: Fit, student: nn.Module, rows: int, out: Path) -> None
         "student": fingerprint(student),
         "step": fit.step if fit.best is None else fit.best.step,
     }
-    with (out / "ledger.jsonl").open("a", encoding="utf-8") as ledger:
-        ledger.write(json.dumps(entry) + "\n")
+    append_json(out / "ledger.jsonl", entry)

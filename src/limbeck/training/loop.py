@@ -113,7 +113,7 @@ class Fit:
             microbatches=self.spec.microbatches,
         )
         for rows in self._rows_of_steps(done):
-            self._take_step(islice(batches, self.spec.microbatches), rows)
+            self.take_step(islice(batches, self.spec.microbatches), rows)
             if self.step % self.spec.log_every == 0:
                 self._record_terms()
             if self.step % self.train.steps_per_epoch:  # the end of an epoch is saved after its records
@@ -124,7 +124,8 @@ class Fit:
         size, count = self.train.batch_size, len(self.train.rows)
         return (min(size, count - first) for first in range(done * size, count, size))
 
-    def _take_step(self, parts: Iterator[Batch], rows: int) -> None:
+    def take_step(self, parts: Iterator[Batch], rows: int) -> None:
+        """Take one optimiser step along the gradient of a batch in parts, which has so many rows over all processes."""
         self.optimizer.zero_grad(set_to_none=True)
         for index, part in enumerate(parts, start=1):
             if not len(part) and self.place.ranks == 1:

@@ -1,7 +1,7 @@
 """metrics.jsonl: one JSON object a line, appended as training goes, cut back on resume."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -29,6 +29,13 @@ class Records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         if self.listener is not None:
             self.listener(record)
+
+    def extend(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Append many records at once, where nobody listens."""
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
     def cut_back(self, step: int) -> None:
         """Drop every record after an optimiser step, and a half-written last line."""

@@ -30,7 +30,7 @@ from limbeck.training.progress import Watcher
 from limbeck.training.rebuild import load_student
 from limbeck.training.recorded import recorded_teacher
 from limbeck.training.run import Run
-from limbeck.training.runner import run_all
+from limbeck.training.runner import Backend, run_all
 from limbeck.training.surroundings import rows_of
 from limbeck.types import Prepare, Teacher
 
@@ -95,6 +95,8 @@ class TeacherRoom:
     watcher: Watcher
     parallel: int | None = None
     """How many members of an ensemble are trained at once, at most; None for one per core."""
+    backend: Backend = "loky"
+    """Who trains them: processes of this machine, or a Ray cluster."""
 
     def teacher_of(self, spec: Distillation, splits: Splits) -> Teacher | None:
         """Return the teacher of a specification: its recorded targets where it names some, else its live teacher."""
@@ -141,16 +143,19 @@ class TeacherRoom:
     def train_members(self, ensemble: EnsembleOf) -> None:
         """Train the members that have yet to be trained, side by side; each is found again by its hash.
 
-        Raises: NotImportable for a member that another process could not rebuild, unless `parallel` is 1.
+        Raises: NotImportable for a member that another process could not rebuild, unless `parallel` is 1 on this
+            machine.
         """
         described = [member for member in ensemble.members if isinstance(member, Distillation)]
         missing = [member for member in described if not Run(self.folder / member.hash[:16]).finished]
-        if self.place.ranks > 1 or self.parallel == 1 or len(missing) < 2:
+        here = self.backend == "loky" and (self.parallel == 1 or len(missing) < 2)
+        if self.place.ranks > 1 or here or not missing:
             for member in described:
                 self.trained(member)
             return
         tasks = [{"encoded": require_importable(member), "folder": str(self.folder)} for member in missing]
-        run_all(self.train_apart, tasks, watcher=self.watcher, what="training the ensemble", parallel=self.parallel)
+        what = "training the ensemble"
+        run_all(self.train_apart, tasks, watcher=self.watcher, what=what, parallel=self.parallel, backend=self.backend)
 
     @staticmethod
     def _frozen(module: nn.Module, spec: Distillation, splits: Splits) -> Teacher:
@@ -158,12 +163,12 @@ class TeacherRoom:
         return FrozenTeacher(module, prepare=prepare, head=splits.train.head, classes=_own_classes(module))
 
 
-def require_same_rows(spec: Distillation, run: Run) -> None:
+def require_same_rows(spec: Distillation, run: Run, splits: Splits | None = None) -> None:
     """Refuse a finished run whose data or targets have changed since, though they are named as before.
 
-    Raises: RunError.
+    `splits` are the specification's data, where they are loaded already. Raises: RunError.
     """
-    splits = resolve_data(spec)
+    splits = resolve_data(spec) if splits is None else splits
     if rows_of(splits) != run.spec["data"]:
         raise RunError(
             f"The run {run.path} was trained on other rows than its specification now leads to; delete it to train it "

@@ -1,6 +1,7 @@
 """spec.json: the specification and everything around it that a stranger would ask for."""
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from limbeck._version import __version__
 from limbeck.data.splits import Splits
-from limbeck.specification import Distillation, Json, to_json
+from limbeck.specification import Distillation, Json, hash_of, to_json
 from limbeck.training.place import Place
 from limbeck.training.runner import cores
 from limbeck.types import Teacher, TransferSet
@@ -26,11 +27,12 @@ def surroundings(
     origin: Json,
 ) -> dict[str, Any]:
     """Describe a run: what was asked for, by which command, on what data, with which teacher, versions and hardware."""
+    encoded = to_json(spec)
     return {
         "format": FORMAT,
-        "hash": spec.hash,
+        "hash": hash_of(encoded),
         "origin": origin,
-        "specification": to_json(spec),
+        "specification": encoded,
         "head": splits.train.head,
         "classes": None if classes is None else list(classes),
         "data": rows_of(splits),
@@ -56,12 +58,15 @@ def _rows(rows: TransferSet | None) -> Json:
 def versions() -> dict[str, str | None]:
     """Versions of Limbeck, Python and the libraries that arithmetic depends on."""
     found: dict[str, str | None] = {"limbeck": __version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "accelerate", "safetensors"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {**found, **{name: _installed(name) for name in ("torch", "numpy", "accelerate", "safetensors")}}
+
+
+@cache
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def hardware(place: Place) -> dict[str, Any]:

@@ -1,0 +1,459 @@
+"""The loop of a stack: one step for all replicas, each on its own batch, with its own objective, rate and noise.
+
+The numbers are those of `training/loop.py`, but for rounding: replicas share no parameter, so that the gradient of the
+sum of their losses holds each one's own.
+
+Shape legend, this file:  R replicas, N training rows, B rows of a batch, C classes.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from limbeck.data.loader import Loader
+from limbeck.data.order import epoch_order
+from limbeck.errors import Interrupted, LimbeckError, MismatchError
+from limbeck.models import arranger_of
+from limbeck.references import what_was_raised
+from limbeck.specification import Json
+from limbeck.training.checkpoint import Checkpoint
+from limbeck.training.distill import probed, taught_answers
+from limbeck.training.evaluate import Predictions, merit, predict_teacher, scores_of_many
+from limbeck.training.harvest import kept_positions
+from limbeck.training.interrupt import StopRequest
+from limbeck.training.place import Place
+from limbeck.training.progress import Watcher
+from limbeck.training.recorded import views_of
+from limbeck.training.stacking.goals import Goals, StackedMeter, means
+from limbeck.training.stacking.probe import StackedProbe
+from limbeck.training.stacking.reasons import CannotStack, encoded
+from limbeck.training.stacking.replica import Ending, Replica, moment_of, write_run
+from limbeck.training.stacking.rows import ViewRows, require_row_by_row, rows_of_view, taken
+from limbeck.training.stacking.stack import Noise, Stack, call_alone
+from limbeck.training.stacking.steppers import Stepper, clip, grouped
+from limbeck.types import ModelInput, Teacher, TransferSet
+
+_MOST_ROWS = 512  # of one forward pass in evaluation
+_NEAR = {torch.float64: 1e-9}
+"""By how much, of the largest logit, a stack may differ from a student alone on the first batch; 1e-3 in float32."""
+
+
+@final
+class StackedFit:
+    """Everything that the training of a stack holds in memory.
+
+    Args:
+        replicas: at least one; they may share a stack (`why_not_stacked`) and are of one architecture.
+        place: where it computes.
+        watcher: is told how far it has come.
+        stop: is looked at between two steps.
+        origin: how the runs were asked for.
+
+    Raises: CannotStack where networks or rows turn out not to fit together; nothing is written yet.
+    """
+
+    def __init__(
+        self, replicas: Sequence[Replica], *, place: Place, watcher: Watcher, stop: StopRequest, origin: Json = None
+    ) -> None:
+        if place.device.type not in ("cpu", "cuda"):
+            raise CannotStack(f"how numbers are drawn on the device {place.device.type} is not known")
+        self._place, self._watcher, self._stop, self._origin = place, watcher, stop, origin
+        groups = grouped([_settings(own) for own in replicas])
+        self.replicas = [replicas[number] for group in groups for number in group]
+        first = self.replicas[0]
+        self._spec, self._splits, self._loss = first.spec, first.materials.splits, first.materials.loss
+        self._train = self._loader(first, self._splits.train)
+        self._check_views()
+        self.rows = rows_of_view(self._train, self._loss.prepare, 0, place.device)
+        self._view = 0
+        self._scored: dict[str, tuple[Loader, Tensor, Tensor | None, list[ModelInput]]] = {}
+        self._taught: dict[tuple[int, str], Predictions | None] = {}
+        with _as_reason():
+            self.stack = Stack([own.materials.student for own in self.replicas])
+        self._noise = Noise(
+            first.materials.student, [_own_generator(own, place) for own in self.replicas], place.device
+        )
+        self._check_rows()
+        self._check_same_as_alone()
+        self._steppers = self._made_steppers(groups)
+        self._meter = StackedMeter()
+        self.step, self.epoch = 0, 0
+        self._best = None if self._splits.validation is None else self.stack.snapshot()
+        if self._splits.validation is not None:
+            for own in self.replicas:
+                self._taught_by(own.materials.teachers.get("validation"), "validation", self._splits.validation)
+        self._arrange()
+
+    # -- what is put together ------------------------------------------------------------------------------------------
+
+    def _loader(self, own: Replica, rows: TransferSet) -> Loader:
+        spec = own.spec
+        return Loader(
+            rows,
+            (own.materials.loss.prepare,),
+            batch_size=spec.batch_size,
+            workers=spec.workers,
+            augment=spec.augment,
+            view_seed=spec.view_seed,
+            views=views_of(own.teacher, spec),
+        )
+
+    def _check_views(self) -> None:
+        if len({views_of(own.teacher, own.spec) for own in self.replicas}) > 1:
+            raise CannotStack("they cycle through different numbers of views")
+
+    def _made_steppers(self, groups: Sequence[Sequence[int]]) -> list[Stepper]:
+        made, at = [], 0
+        for group in groups:
+            spec = self.replicas[at].spec
+            steps = spec.epochs * self._train.steps_per_epoch
+            made.append(Stepper(spec, self.stack, at, at + len(group), steps))
+            at += len(group)
+        return made
+
+    def _arrange(self) -> None:
+        """Put together what depends on which replicas are in the stack."""
+        objectives = [own.spec.goal for own in self.replicas]
+        teachers = [own.teacher for own in self.replicas]
+        self._goals = Goals(objectives, teachers, self._loss.head)
+        self._goals.look_at(self.rows)
+        self._finite = torch.ones(len(self.replicas), dtype=torch.bool, device=self._place.device)
+        largest = [math.inf if own.spec.clip_norm is None else own.spec.clip_norm for own in self.replicas]
+        clipped = any(own.spec.clip_norm is not None for own in self.replicas)
+        self._largest = torch.tensor(largest, device=self._place.device) if clipped else None
+        self._probe = None
+        if self._spec.probe_rows:
+            self._probe = StackedProbe(self._probed_rows(), objectives, teachers, self._loss.head)
+
+    def _probed_rows(self) -> ViewRows:
+        positions = probed(self._spec, len(self._train.rows))
+        batch = next(self._train.sequential(positions, batch_size=self._spec.probe_rows)).to(self._place.device)
+        return ViewRows(inputs=batch.inputs[self._loss.prepare], labels=batch.labels, ids=batch.ids, view=0)
+
+    def _check_rows(self) -> None:
+        """Refuse a `prepare` that looks beyond a row, and replicas whose own `prepare`s differ."""
+        order = epoch_order(len(self.rows), self._spec.seed, 0)
+        for positions in (order[: self._train.batch_size], order[:2], order[-1:]):
+            require_row_by_row(self._train, self._loss.prepare, self.rows, positions)
+        for own in self.replicas:
+            prepare = own.materials.loss.prepare
+            if prepare != self._loss.prepare:
+                require_row_by_row(self._loader(own, self._splits.train), prepare, self.rows, order[:2])
+
+    @torch.no_grad()
+    def _check_same_as_alone(self) -> None:
+        """Let each student see its first batch alone and in the stack, and refuse a stack that answers otherwise.
+
+        Students of one architecture by name may hold other numbers than parameters, and layers may look at the batch in
+        ways that a stack cannot follow: here it shows.
+        """
+        chosen = self._order(0)[:, : self._train.batch_size]
+        states, buffers = list(self._noise.states), {k: v.clone() for k, v in self.stack.buffers.items()}
+        with _as_reason():
+            logits = self._logits(chosen)
+        after, self.stack.buffers, self._noise.states = self.stack.buffers, buffers, states
+        for number, own in enumerate(self.replicas):
+            student = own.materials.student
+            inputs = taken(self.rows.inputs, chosen[number])
+            with _as_reason(), self._noise.generator_at(number):
+                alone, moved = call_alone(student, arranger_of(student), inputs, self._place.device)
+            pairs = [(logits[number], alone), *((after[name][number], moved[name]) for name in after)]
+            if not all(_near(ours, theirs) for ours, theirs in pairs):
+                raise CannotStack("in a stack their students answer otherwise than each alone")
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> list[Replica]:
+        """Train every replica to the end of its epochs, leave its run, and return those whose loss broke.
+
+        Raises: CannotStack where a step fails, as it may do alone; Interrupted on Ctrl-C: what is finished stays.
+        """
+        broken: list[Replica] = []
+        count, steps = len(self.replicas), self._train.steps_per_epoch
+        self._watcher.start(
+            f"training {count} students as one stack", steps * max(own.spec.epochs for own in self.replicas)
+        )
+        try:
+            self._record_probe()
+            while self.replicas:
+                self._run_epoch()
+                self._end_epoch()
+                broken += self._finish()
+        finally:
+            self._watcher.end()
+        return broken
+
+    def _order(self, epoch: int) -> Tensor:
+        """Each replica's order of an epoch's rows, (R, N)."""
+        count = len(self._train.rows)
+        orders = {seed: epoch_order(count, seed, epoch) for seed in {own.spec.seed for own in self.replicas}}
+        return torch.stack([orders[own.spec.seed] for own in self.replicas]).to(self._place.device)
+
+    def _run_epoch(self) -> None:
+        self._show(self._train.view_at(self.epoch))
+        for chosen in self._order(self.epoch).split(self._train.batch_size, dim=1):
+            with _as_reason():
+                self.take_step(chosen)
+            if self.step % self._spec.log_every == 0:
+                self._record_terms()
+            if self._stop.made:
+                raise Interrupted(
+                    f"Stopped at step {self.step} of a stack of {len(self.replicas)} runs, which are begun anew when "
+                    "they are asked for again; what was finished is kept."
+                )
+
+    def _show(self, view: int) -> None:
+        if view != self._view:
+            self.rows, self._view = rows_of_view(self._train, self._loss.prepare, view, self._place.device), view
+            self._goals.look_at(self.rows)
+
+    def take_step(self, chosen: Tensor) -> None:
+        """Take one optimiser step of every replica on the rows at its positions, (R, B)."""
+        value = self._goals(self._logits(chosen), chosen, self.step)
+        self._finite &= value.totals.detach().isfinite()
+        leaves = self.stack.leaves
+        found = torch.autograd.grad(value.totals.sum() * (1 / chosen.shape[1]), list(leaves.values()), allow_unused=True)
+        gradients = {name: part for name, part in zip(leaves, found, strict=True) if part is not None}
+        if self._largest is not None:
+            gradients = clip(gradients, self._largest)
+        for stepper in self._steppers:
+            stepper.step(gradients)
+        self._meter.add(value.sums, chosen.shape[1])
+        self.step += 1
+
+    def _logits(self, chosen: Tensor) -> Tensor:
+        noise = self._noise.draw(chosen.shape[1], lambda: taken(self.rows.inputs, chosen[0]))
+        inputs = taken(self.rows.inputs, chosen.reshape(-1), tuple(chosen.shape))
+        return self.stack(inputs, training=True, noise=noise)
+
+    def timed_steps(self, most: int, seconds: float) -> float:
+        """Take a few steps and return the seconds of the quickest; for a trial, after which the stack is of no use."""
+        quickest, until = math.inf, time.perf_counter() + seconds
+        for _, chosen in zip(range(most), self._order(0).split(self._train.batch_size, dim=1), strict=False):
+            began = time.perf_counter()
+            with _as_reason():
+                self.take_step(chosen)
+            if self._place.device.type == "cuda":
+                torch.cuda.synchronize()
+            now = time.perf_counter()
+            quickest = min(quickest, now - began)
+            if now > until:
+                break
+        return quickest
+
+    # -- what is looked at between epochs ------------------------------------------------------------------------------
+
+    def _end_epoch(self) -> None:
+        self.epoch += 1
+        for own, finite in zip(self.replicas, self._finite.tolist(), strict=True):
+            own.broken = own.broken or not finite
+        self._record_terms()
+        if self._splits.validation is not None:
+            self._validate(self._splits.validation)
+        self._record_probe()
+        for number, own in enumerate(self.replicas):
+            if own.spec.keep_every and self.epoch % own.spec.keep_every == 0:
+                weights = {**self.stack.parameters, **self.stack.buffers}
+                own.kept.append(moment_of(own, weights, number, self._now(number)))
+
+    def _rate(self, number: int) -> float:
+        return next(stepper.rate for stepper in self._steppers if stepper.first <= number < stepper.last)
+
+    def _now(self, number: int) -> Checkpoint:
+        return Checkpoint(step=self.step, epoch=self.epoch, rate=self._rate(number), weights={})
+
+    def _record(self, own: Replica, **found: Any) -> None:
+        own.records.append({"step": self.step, "epoch": self.step / self._train.steps_per_epoch, **found})
+
+    def _record_terms(self) -> None:
+        sums, rows = self._meter.take()
+        if not rows:
+            return
+        for number, own in enumerate(self.replicas):
+            found = means(self._goals.sums_of(sums, number), rows)
+            loss = own.spec.goal.weighted(found, self.step)
+            self._record(own, rate=self._rate(number), loss=loss, terms=found)
+        self._watcher.advance(self.step, "")
+
+    def _record_probe(self) -> None:
+        if self._probe is not None:
+            for own, found in zip(self.replicas, self._probe.measure(self.stack, self.step), strict=True):
+                self._record(own, gradients=found)
+
+    def _validate(self, rows: TransferSet) -> None:
+        logits, labels = self._answers("validation", rows, None), self._labels("validation", rows)
+        found: dict[int, dict[str, float]] = {}
+        for group in grouped([str(id(own.teacher)) for own in self.replicas]):
+            taught = self._taught_by(self.replicas[group[0]].materials.teachers.get("validation"), "validation", rows)
+            scored = scores_of_many(logits[group], labels, taught, self._loss.head)
+            found.update(zip(group, scored, strict=True))
+        better = []
+        for number, own in enumerate(self.replicas):
+            self._record(own, validation=found[number])
+            best = None if own.best is None or own.best.scores is None else merit(dict(own.best.scores))
+            if best is None or merit(found[number]) < best:
+                own.best = replace(self._now(number), scores=found[number])
+                better.append(number)
+        assert self._best is not None  # there are validation rows
+        for name, tensor in {**self.stack.parameters, **self.stack.buffers}.items():
+            self._best[name][better] = tensor.detach()[better]
+        self._watcher.advance(self.step, _newest(list(found.values())))
+
+    @torch.no_grad()
+    def _answers(self, name: str, rows: TransferSet, weights: Mapping[str, Tensor] | None) -> Tensor:
+        """All replicas' logits on a split's rows, (R, N, C), by the weights now or by others."""
+        _loader, _ids, _labels, batches = self._split(name, rows)
+        with _as_reason():
+            parts = [self.stack(inputs, training=False, shared=True, weights=weights) for inputs in batches]
+        return torch.cat(parts, dim=1).float().cpu()
+
+    def _labels(self, name: str, rows: TransferSet) -> Tensor | None:
+        return self._split(name, rows)[2]
+
+    def _split(self, name: str, rows: TransferSet) -> tuple[Loader, Tensor, Tensor | None, list[ModelInput]]:
+        """A split's rows, prepared once for all evaluations: its loader, ids, labels, and inputs by batch."""
+        if name not in self._scored:
+            prepare = self._loss.prepare
+            size = max(self._spec.batch_size, _MOST_ROWS)
+            loader = Loader(rows, (prepare,), batch_size=size, workers=self._spec.workers)
+            batches = list(loader.sequential(kept_positions(self._spec, name, rows)))
+            labels = [batch.labels for batch in batches if batch.labels is not None]
+            inputs = [batch.to(self._place.device).inputs[prepare] for batch in batches]
+            ids = torch.cat([batch.ids for batch in batches])
+            self._scored[name] = loader, ids, torch.cat(labels) if labels else None, inputs
+        return self._scored[name]
+
+    def _taught_by(self, teacher: Teacher | None, name: str, rows: TransferSet) -> Predictions | None:
+        """A teacher's answers to a split's rows, taken once for all replicas that share it."""
+        key = (id(teacher), name)
+        if key not in self._taught:
+            loader = self._split(name, rows)[0]
+            if name == "validation":
+                self._taught[key] = taught_answers(teacher, loader, self._place)
+            else:
+                batches = loader.sequential(kept_positions(self._spec, name, rows))
+                self._taught[key] = None if teacher is None else predict_teacher(teacher, batches, self._place)
+        return self._taught[key]
+
+    # -- the end of a replica ------------------------------------------------------------------------------------------
+
+    def _finish(self) -> list[Replica]:
+        """Leave the runs of those that have come to their end, drop them, and return those of them that broke."""
+        over = [number for number, own in enumerate(self.replicas) if own.spec.epochs == self.epoch]
+        if all(own.broken for own in self.replicas):
+            over = list(range(len(self.replicas)))
+        if not over:
+            return []
+        last = self.stack.snapshot()
+        kept = last if self._best is None else self._best
+        answers: dict[str, Tensor] = {}
+        for number in over:
+            if not self.replicas[number].broken:
+                self._write(number, self.replicas[number], last, kept, answers)
+        broken = [self.replicas[number] for number in over if self.replicas[number].broken]
+        self._drop(over)
+        return broken
+
+    def _write(
+        self, number: int, own: Replica, last: Mapping[str, Tensor], kept: Mapping[str, Tensor], cache: dict[str, Tensor]
+    ) -> None:
+        def answer(name: str, rows: TransferSet) -> tuple[Predictions, Predictions | None]:
+            if name not in cache:
+                cache[name] = self._answers(name, rows, kept)
+            _loader, ids, labels, _inputs = self._split(name, rows)
+            theirs = self._taught_by(own.materials.teachers.get(name), name, rows)
+            return Predictions(ids=ids, logits=cache[name][number], labels=labels), theirs
+
+        stepper = next(one for one in self._steppers if one.first <= number < one.last)
+        validation = self._splits.validation
+        ending = Ending(
+            step=self.step,
+            epoch=self.epoch,
+            rate=stepper.rate,
+            last=last,
+            best=self._best,
+            replica=number,
+            optimizer=stepper.state_of(number),
+            generator=self._noise.states[number],
+        )
+        write_run(
+            own,
+            ending,
+            place=self._place,
+            train=self._train,
+            validation=None if validation is None else self._split("validation", validation)[0],
+            taught=None
+            if validation is None
+            else self._taught_by(own.materials.teachers.get("validation"), "validation", validation),
+            answer=answer,
+            origin=self._origin,
+        )
+
+    def _drop(self, over: Sequence[int]) -> None:
+        """Go on without some replicas: all of an optimiser, or none."""
+        left = [number for number in range(len(self.replicas)) if number not in set(over)]
+        self.replicas = [self.replicas[number] for number in left]
+        if not left:
+            return
+        index = torch.tensor(left, device=self._place.device)
+        self.stack.keep(index)
+        self._noise.keep(index)
+        if self._best is not None:
+            self._best = {name: tensor[index] for name, tensor in self._best.items()}
+        self._steppers = [stepper for stepper in self._steppers if stepper.first in left]
+        at = 0
+        for stepper in self._steppers:
+            stepper.move(self.stack, at)
+            at = stepper.last
+        self._arrange()
+
+
+@contextmanager
+def _as_reason() -> Iterator[None]:
+    """Turn what a student, a teacher or a term raises in a stack into a reason to go on without one.
+
+    Alone it raises the same, in a sentence that says at which step and on which batch; or it does not.
+    """
+    try:
+        yield
+    except (CannotStack, Interrupted):
+        raise
+    except LimbeckError as error:
+        raise CannotStack(f"in a stack: {error}") from error
+    except Exception as error:
+        raise CannotStack(f"in a stack their students raise {what_was_raised(error)}") from error
+
+
+def _settings(own: Replica) -> str:
+    """What replicas of one optimiser have in common."""
+    spec = own.spec
+    return "\n".join(encoded(part) for part in (spec.optimizer, spec.schedule, spec.epochs))
+
+
+def _own_generator(own: Replica, place: Place) -> Tensor:
+    if place.device.type != "cuda":
+        return own.generators["torch"]
+    states = own.generators["devices"]
+    return states[place.device.index or 0]
+
+
+def _near(ours: Tensor, theirs: Tensor) -> bool:
+    if not theirs.is_floating_point():
+        return torch.equal(ours, theirs)
+    ours, theirs = ours.float() if ours.dtype != torch.float64 else ours, theirs.to(ours.dtype)
+    slack = _NEAR.get(theirs.dtype, 1e-3) * max(1.0, float(theirs.abs().nan_to_num(0, 0, 0).max()) if theirs.numel() else 1.0)
+    return torch.allclose(ours, theirs, rtol=0, atol=slack, equal_nan=True)
+
+
+def _newest(found: Sequence[Mapping[str, float]]) -> str:
+    if "errors" in found[0]:
+        wrong = [one["errors"] for one in found]
+        return f"validation: {min(wrong):.0f} to {max(wrong):.0f} of {found[0]['rows']:.0f} wrong"
+    agreed = [one["agreement"] for one in found]
+    return f"validation: {min(agreed):.1%} to {max(agreed):.1%} agree with the teacher"
