@@ -10,6 +10,7 @@ from limbeck.cli.show import show_run
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
 from limbeck.training.distill import distill
+from limbeck.training.runner import Backend
 
 _USAGE = """usage: limbeck distill SPEC [flags]
        limbeck distill --data FOLDER|FILE|ID --student FILE.py:factory [--teacher FILE.py:object|RUN] [flags]
@@ -31,6 +32,8 @@ class Common:
     """Delete the run that stands in --out first."""
     parallel: int | None = None
     """How many members of an ensemble are trained at once, at most; one per core unless given."""
+    backend: Backend = "loky"
+    """Who trains them: loky, processes of this machine; ray, the cluster of `ray start --head` or RAY_ADDRESS."""
 
     def __post_init__(self) -> None:
         if self.parallel is not None and self.parallel < 1:
@@ -54,6 +57,7 @@ def run(words: Sequence[str]) -> None:
         resume=common.resume,
         overwrite=common.overwrite,
         parallel=common.parallel,
+        backend=common.backend,
         origin=origin,
     )
     show_run(finished)

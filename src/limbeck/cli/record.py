@@ -15,6 +15,7 @@ from limbeck.errors import SpecificationError
 from limbeck.targets.imports.open import ENDINGS
 from limbeck.training.forms import EncodingName, Form
 from limbeck.training.recording import record
+from limbeck.training.runner import Backend
 
 _USAGE = """usage: limbeck record SPEC [flags]
        limbeck record --data FOLDER|FILE|ID --teacher FILE.py:object|RUN [flags]
@@ -42,6 +43,8 @@ class Common:
     """Go on with a recording that was stopped; whole shards are kept."""
     parallel: int | None = None
     """How many members of an ensemble that must first be trained are trained at once; one per core unless given."""
+    backend: Backend = "loky"
+    """Who trains them: loky, processes of this machine; ray, the cluster of `ray start --head` or RAY_ADDRESS."""
     encoding: Annotated[EncodingName, tyro.conf.arg(help=_ENCODINGS)] = "dense"
     """How answers are stored."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -109,6 +112,7 @@ def run(words: Sequence[str]) -> None:
         resume=common.resume,
         share=common.share,
         parallel=common.parallel,
+        backend=common.backend,
     )
     if targets is None:
         print(f"This share is written; the store {folder} is whole once every other one is, too.")

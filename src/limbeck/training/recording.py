@@ -33,7 +33,8 @@ from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded
 from limbeck.training.recorded import is_recorded, teacher_identity, transform_of
-from limbeck.training.resolve import load_splits
+from limbeck.training.resolve import TeacherRoom, load_splits
+from limbeck.training.runner import Backend
 from limbeck.types import Batch, Knowledge, Teacher, TransferSet
 
 CALIBRATION_ROWS = 4096
@@ -52,6 +53,7 @@ def record(
     share: tuple[int, int] | None = None,
     watcher: Watcher | None = None,
     parallel: int | None = None,
+    backend: Backend = "loky",
 ) -> Targets | None:
     """Ask a specification's teacher about every row of its data and keep the answers in the folder `out`.
 
@@ -71,6 +73,7 @@ def record(
         share: (number, of how many): write only the shards that fall to this process, numbered from 0.
         watcher: is told how far it has come.
         parallel: how many members of an ensemble that must first be trained are trained at once.
+        backend: who trains them: loky for processes of this machine, ray for the Ray cluster that is running.
 
     Returns: the store; None where other shares are still missing.
 
@@ -88,7 +91,8 @@ def record(
     refuse_occupied(out, resume=resume)  # before a teacher is trained for hours
     with place.together(), seeded(spec.seed):
         splits = load_splits(spec)
-        teacher = _teacher(spec, splits, out, features, place, watcher, parallel)
+        room = room_beside(out, place, watcher, parallel, backend)
+        teacher = _teacher(spec, splits, room, features)
         check_teacher(splits, teacher)
         source = _Source(spec, splits, teacher, place, batch_size)
         recording = Recording(out, source.plan(form or Form(), shard_rows), resume=resume)
@@ -101,18 +105,9 @@ def record(
     return Targets.open(out) if whole else None
 
 
-def _teacher(
-    spec: Distillation,
-    splits: Splits,
-    out: Path,
-    features: tuple[str, ...],
-    place: Place,
-    watcher: Watcher,
-    parallel: int | None,
-) -> Teacher:
+def _teacher(spec: Distillation, splits: Splits, room: TeacherRoom, features: tuple[str, ...]) -> Teacher:
     if spec.teacher is None:
         raise SpecificationError("There is no teacher to record: the specification names none.")
-    room = room_beside(out, place, watcher, parallel)
     teacher = room.resolve(spec.teacher, spec, splits)
     if is_recorded(teacher):
         raise SpecificationError("The teacher is a recorded one already; there is nothing to record.")
@@ -123,7 +118,7 @@ def _teacher(
                 f"{type(teacher).__name__}."
             )
         teacher = teacher.with_features(features)
-    return teacher.to(place.device)
+    return teacher.to(room.place.device)
 
 
 @final
