@@ -89,12 +89,14 @@ def _last_byte(file: BinaryIO) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises: RunError where it is missing or does not parse."""
+    """Read a JSON file. Raises: RunError where it is missing, cannot be read or does not parse."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"There is no {path.name} in {path.parent}.") from None
-    except ValueError as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
 
 
@@ -115,13 +117,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file onto the CPU. Raises: RunError where it is missing or damaged."""
+    """Read a safetensors file onto the CPU. Raises: RunError where it is missing, cannot be read or is damaged."""
     try:
         return safetensors.torch.load_file(path)
     except FileNotFoundError:
         raise RunError(f"There is no {path.name} in {path.parent}.") from None
     except safetensors.SafetensorError as error:
         raise RunError(f"{path} is damaged: {error}.") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def is_aside(path: Path) -> bool:

@@ -3,7 +3,7 @@
 Shape legend, this file:  R models, N rows, B rows of a batch, C classes or labels.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from limbeck.errors import RunError
 from limbeck.files import read_tensors, write_tensors
 from limbeck.functional.divergences import forward_kl
 from limbeck.functional.labels import binary_cross_entropy
@@ -40,9 +41,32 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises: RunError where it is missing or damaged."""
+        """Read what `save` wrote. Raises: RunError where it is missing, damaged, or something else."""
         tensors = read_tensors(path)
+        why = _no_answers(tensors)
+        if why is not None:
+            raise RunError(f"{path} holds no answers of a model: {why}.")
         return cls(ids=tensors["ids"], logits=tensors["logits"], labels=tensors.get("labels"))
+
+
+def _no_answers(tensors: Mapping[str, Tensor]) -> str | None:
+    """Why these tensors cannot be somebody's answers; None if they can."""
+    missing = [name for name in ("ids", "logits") if name not in tensors]
+    if missing:
+        return f"it lacks {' and '.join(missing)}"
+    ids, logits, labels = tensors["ids"], tensors["logits"], tensors.get("labels")
+    if ids.ndim != 1 or ids.dtype != torch.int64:
+        return f"ids must be (N,) int64, and are {tuple(ids.shape)} {ids.dtype}"
+    if logits.ndim != 2 or len(logits) != len(ids) or not logits.is_floating_point():
+        return f"logits must be ({len(ids)}, C) floats, and are {tuple(logits.shape)} {logits.dtype}"
+    if labels is None:
+        return None
+    if labels.ndim == 1 and labels.dtype == torch.int64 and len(labels) == len(ids):
+        low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+        return None if low >= 0 and high < max(1, logits.shape[1]) else f"it has a label {low if low < 0 else high}"
+    if labels.shape == logits.shape and labels.is_floating_point():
+        return None
+    return f"labels must be one for each of {len(ids)} rows, and are {tuple(labels.shape)} {labels.dtype}"
 
 
 @torch.no_grad()

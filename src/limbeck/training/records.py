@@ -48,16 +48,22 @@ class Records:
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a file in order. A last line that a kill cut short is passed over.
 
-    Raises: RunError for a damaged line that is not the last.
+    Raises: RunError for a file that cannot be read, and for a damaged line that is not the last.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
+            record = json.loads(line)
         except ValueError as error:
-            if number == len(lines) and not line.endswith("\n"):
+            if number == len(lines) and not line.endswith(b"\n"):
                 return
             raise RunError(f"{path}, line {number}, is damaged: {error}.") from error
+        if not isinstance(record, dict):
+            raise RunError(f"{path}, line {number}, is damaged: it is no record.")
+        yield record
 
 
 @final

@@ -45,12 +45,17 @@ class Run:
         found: Any = read_json(self.path / "spec.json")
         if not isinstance(found, dict) or not found.keys() >= _PARTS:
             raise RunError(f"{self.path / 'spec.json'} is damaged: a run's has the keys {', '.join(sorted(_PARTS))}.")
-        return found
+        match found:
+            case {"specification": {"fields": dict()}, "data": dict()}:
+                return found
+        raise RunError(f"{self.path / 'spec.json'} is damaged: it does not tell the specification or the data.")
 
     @property
     def summary(self) -> dict[str, Any]:
         """summary.json: the numbers a script would read."""
-        found: dict[str, Any] = read_json(self.path / "summary.json")
+        found: Any = read_json(self.path / "summary.json")
+        if not isinstance(found, dict) or not isinstance(found.get("student"), dict):
+            raise RunError(f"{self.path / 'summary.json'} is damaged: it does not tell of a student.")
         return found
 
     @property
