@@ -6,6 +6,7 @@ float32; float64 stays. Adding a constant to all logits of a row changes nothing
 logits of independent labels are not relative to each other.
 """
 
+from limbeck.functional.calibration import fitted_temperature
 from limbeck.functional.divergences import (
     forward_kl,
     jensen_shannon,
@@ -26,6 +27,7 @@ from limbeck.functional.matching import logit_matching
 from limbeck.functional.mixtures import arithmetic_mixture, disagreement, geometric_mixture
 from limbeck.functional.partial import coarsened, sampled_cross_entropy
 from limbeck.functional.quality import accuracy, agreement, brier, expected_calibration_error, nll
+from limbeck.functional.similarity import linear_cka
 from limbeck.functional.softmax import entropy, log_softmax_at, softmax_at
 from limbeck.functional.sums import Summed, masked_sum, summed
 
@@ -43,10 +45,12 @@ __all__ = [
     "edit_labels",
     "entropy",
     "expected_calibration_error",
+    "fitted_temperature",
     "forward_kl",
     "geometric_mixture",
     "hinton_kd",
     "jensen_shannon",
+    "linear_cka",
     "log_softmax_at",
     "logit_matching",
     "masked_sum",
