@@ -55,7 +55,7 @@ def plain_upper_limit(student, teacher, level=0.95):
     of_seeds = np.var(rates, ddof=1) / runs
     of_rows = np.var(by_row_and_two, ddof=1) / (rows + 2)
     q_seeds, q_rows = (stats.t.ppf(0.5 + level / 2, df) for df in (runs - 1, rows + 1))
-    quantile = (of_seeds * q_seeds + of_rows * q_rows) / (of_seeds + of_rows)
+    quantile = q_seeds if runs == 2 else (of_seeds * q_seeds + of_rows * q_rows) / (of_seeds + of_rows)
     return float(np.mean(by_row)) + quantile * sqrt(of_seeds + of_rows)
 
 

@@ -45,6 +45,8 @@ def test_what_all_looks_spend_stays_within_the_whole(pairs):
         ({"within": float("nan")}, "within must be a positive finite number"),
         ({"level": 1.0}, "level must be at least 0.5 and below 1"),
         ({"level": 5.0}, "level must be at least 0.5 and below 1"),
+        ({"level": 0.99999}, "leave each look less than 0.0001 to spend"),
+        ({"looks": 10_000}, "leave each look less than 0.0001 to spend"),
         ({"looks": 0}, "looks must be a whole number, at least 1"),
         ({"looks": 1.5}, "looks must be a whole number, at least 1"),
     ],

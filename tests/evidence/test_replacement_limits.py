@@ -104,14 +104,19 @@ def test_a_true_difference_at_the_margin_is_passed_as_one_below_it_no_more_often
 
 
 def test_limits_by_hand():
-    # Two runs, wrong on 1 and 3 rows of 10; the teacher on none. Seeds: rates 10 and 30, variance 200, of the mean 100.
-    student = wrong_with([1, 3], rows=10)
+    # Three runs, wrong on 1, 2 and 3 rows of 10; the teacher on none. Seeds: rates 10, 20, 30, variance 100, of the mean
+    # a third of it.
+    student = wrong_with([1, 2, 3], rows=10)
     found = difference_limits(student, np.zeros(10, bool), alpha=0.05)
-    by_row = 100 * np.array([1, 0.5, 0.5, 0, 0, 0, 0, 0, 0, 0, 1, -1])
+    by_row = 100 * np.array([1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0, 0, 1, -1])
     rows = by_row.var(ddof=1) / 12
-    quantile = (100 * stats.t.ppf(0.975, 1) + rows * stats.t.ppf(0.975, 11)) / (100 + rows)
+    seeds = 100 / 3
+    quantile = (seeds * stats.t.ppf(0.975, 2) + rows * stats.t.ppf(0.975, 11)) / (seeds + rows)
     assert found.mean == pytest.approx(20)
-    assert found.upper == pytest.approx(20 + quantile * (100 + rows) ** 0.5)
+    assert found.upper == pytest.approx(20 + quantile * (seeds + rows) ** 0.5)
+    two = difference_limits(student[:2], np.zeros(10, bool), alpha=0.05)
+    by_row = 100 * np.array([1, 0.5, 0, 0, 0, 0, 0, 0, 0, 0, 1, -1])
+    assert two.upper == pytest.approx(15 + stats.t.ppf(0.975, 1) * (25 + by_row.var(ddof=1) / 12) ** 0.5)
 
 
 def test_other_rows_or_several_teachers_are_refused():
@@ -131,3 +136,16 @@ def test_variances_of_crossed_runs_and_rows_are_never_too_small_in_expectation()
         rows = (100 * student.mean(0)).var(ddof=1) / 150
         variances.append(seeds + rows)
     assert np.mean(variances) > 0.95 * np.var(means)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 4, 8])
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 1.0, 10.0, 100.0])
+def test_the_quantile_is_on_the_safe_side_whichever_variance_is_larger(runs, ratio):
+    # The mean is normal with variance ratio + 1; the first part is estimated with runs - 1 degrees of freedom.
+    draw, trials = np.random.default_rng(0), 40_000
+    mean = draw.normal(size=trials) * (ratio + 1) ** 0.5
+    seeds = ratio * draw.chisquare(runs - 1, trials) / (runs - 1)
+    low, high = stats.t.ppf(0.975, runs - 1), stats.t.ppf(0.975, 999)
+    quantile = low if runs == 2 else (seeds * low + high) / (seeds + 1)
+    missed = int((mean > quantile * (seeds + 1) ** 0.5).sum())
+    assert stats.binomtest(missed, trials, 0.025, alternative="greater").pvalue > 1e-3

@@ -1,5 +1,6 @@
 """The exact test and its interval: against every pattern by hand, SciPy's permutations, and its own inversion."""
 
+import doctest
 from functools import reduce
 from itertools import combinations, product
 from math import inf, isinf
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from limbeck.errors import ArgumentError
+from limbeck.evidence import sign_flips as module
+from limbeck.evidence import words
 from limbeck.evidence.contrast import contrast
 from limbeck.evidence.sign_flips import attained, fewest_pairs, patterns_of, sign_flips
 
@@ -209,3 +212,9 @@ def test_the_bootstrap_begins_at_twenty_pairs_and_is_scipys():
     width = ours[1] - ours[0]
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.05 * width)
     assert contrast([0.0] * 20).bca_interval == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("where", [module, words], ids=["sign_flips", "words"])
+def test_the_examples_in_docstrings_hold(where):
+    found = doctest.testmod(where)
+    assert (found.attempted > 0, found.failed) == (True, 0)

@@ -8,6 +8,9 @@ from limbeck._checks import check_positive
 from limbeck.errors import ArgumentError
 from limbeck.evidence.sign_flips import attained
 
+LEAST_ALPHA = 1e-4
+"""What a look must have to spend: below it even the drawn patterns of signs could hardly reject."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,11 @@ class Question:
             raise ArgumentError(f"Question: level must be at least 0.5 and below 1. Got {self.level}.")
         if self.looks < 1 or self.looks != int(self.looks):
             raise ArgumentError(f"Question: looks must be a whole number, at least 1. Got {self.looks}.")
+        if (1 - self.level) / self.looks < LEAST_ALPHA:
+            raise ArgumentError(
+                f"Question: level {self.level} and {self.looks} looks leave each look less than {LEAST_ALPHA} to spend, "
+                "which hardly any number of pairs could reject at; take a lower level or fewer looks."
+            )
 
     def alpha(self, look: int = 1, earlier: Sequence[int] = ()) -> float:
         """Return the two-sided level at which a look may speak, such that all looks together stay within 1 - level.

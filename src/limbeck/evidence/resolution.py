@@ -68,8 +68,8 @@ def multiple(pairs: int, alpha: float) -> float:
     shifting every difference by c · sd / √S adds just c to the statistic. The same holds here. The low end of the
     interval, an order statistic of means, moves with every shift; so normal differences e are shown to be better once
     they are shifted by more than -low(e), and c is the quantile at the wanted power of -low(e) √S / sd(e), drawn with
-    a fixed seed. It exceeds Student's by about a third at six pairs (two patterns of 64 are all that may be rejected) and
-    by less than a tenth from eight on.
+    a fixed seed. It exceeds Student's by about a third at six pairs (two patterns of 64 are all that may be rejected)
+    and by less than a tenth from seven on.
     """
     rng = np.random.default_rng(0)
     shifts = np.concatenate([_shifts(rng, pairs, alpha, count) for count in _in_parts(_CAMPAIGNS)])
