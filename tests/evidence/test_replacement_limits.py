@@ -104,8 +104,8 @@ def test_a_true_difference_at_the_margin_is_passed_as_one_below_it_no_more_often
 
 
 def test_limits_by_hand():
-    # Three runs, wrong on 1, 2 and 3 rows of 10; the teacher on none. Seeds: rates 10, 20, 30, variance 100, of the mean
-    # a third of it.
+    # Three runs, wrong on 1, 2 and 3 rows of 10; the teacher on none. Seeds: rates 10, 20, 30, variance 100, of which
+    # the mean has a third.
     student = wrong_with([1, 2, 3], rows=10)
     found = difference_limits(student, np.zeros(10, bool), alpha=0.05)
     by_row = 100 * np.array([1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0, 0, 1, -1])

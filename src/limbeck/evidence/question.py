@@ -42,8 +42,8 @@ class Question:
             raise ArgumentError(f"Question: looks must be a whole number, at least 1. Got {self.looks}.")
         if (1 - self.level) / self.looks < LEAST_ALPHA:
             raise ArgumentError(
-                f"Question: level {self.level} and {self.looks} looks leave each look less than {LEAST_ALPHA} to spend, "
-                "which hardly any number of pairs could reject at; take a lower level or fewer looks."
+                f"Question: level {self.level} and {self.looks} looks leave each look less than {LEAST_ALPHA} to "
+                "spend, which hardly any number of pairs could reject at; take a lower level or fewer looks."
             )
 
     def alpha(self, look: int = 1, earlier: Sequence[int] = ()) -> float:

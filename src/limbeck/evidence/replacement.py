@@ -147,9 +147,9 @@ def difference_limits(student_SN: Wrong, teacher_N: Wrong, *, alpha: float) -> L
     To the rows two are added, on one of which only the student is wrong and on the other only the teacher, so that
     no disagreement in a few rows is not taken for certainty (Bonett and Price 2012). The quantile is that of Cochran
     and Cox: between t with S - 1 and t with N - 1 degrees of freedom, weighted by the two variances. For a sum of two
-    estimated variances it errs on the safe side, but for two runs by chance alike, where it misses 3.0 % instead of 2.5;
-    for two runs t with one degree of freedom is taken, the bound that holds whatever the variances (Mickey and Brown
-    1966).
+    estimated variances it errs on the safe side, but for two runs whose chance outweighs the rows', where 3.0 % are
+    missed in place of 2.5; so for two runs t with one degree of freedom is taken, the bound that holds whatever the
+    variances are (Mickey and Brown 1966).
 
     Args:
         student_SN: at least two runs.
