@@ -22,7 +22,7 @@ from limbeck.knowledge import shown_logits
 from limbeck.targets.store import Targets
 from limbeck.training.evaluate import Predictions
 from limbeck.training.run import Run
-from limbeck.types import Answer, Dense, Head, Knowledge, TopK
+from limbeck.types import Dense, Head, Knowledge, TopK
 
 _SPLITS = ("train", "test")
 
@@ -64,7 +64,10 @@ def _split(
     head: Head = taught.spec["head"]
     first = shown_logits(knowledge)
     first = shown_logits(knowledge, temperature) if first is None else first
-    known = {at: answer for at in sorted({1.0, temperature}) if (answer := answer_at(knowledge, at)) is not None}
+    answers = {at: answer_at(knowledge, at) for at in sorted({1.0, temperature})}
+    known = {at: answer for at, answer in answers.items() if isinstance(answer, Dense | TopK)}
+    if first is None and not known:
+        return {}
     found = {}
     for arm, students in _students(arms, split, rows.ids).items():
         kl = {f"{at:g}": [_kl(student, answer, at, head) for student in students] for at, answer in known.items()}
@@ -90,16 +93,14 @@ def _agreement(student: Predictions, teacher: Tensor, head: Head) -> float:
     return float(agreement(ours, theirs).double().mean())
 
 
-def _kl(student: Predictions, teacher: Answer, temperature: float, head: Head) -> float | None:
-    """Mean over rows in nats, summed over the labels of a sigmoid head; None for samples, and where it is infinite."""
+def _kl(student: Predictions, teacher: Dense | TopK, temperature: float, head: Head) -> float | None:
+    """Mean over rows in nats, summed over the labels of a sigmoid head; None where it is infinite."""
     if isinstance(teacher, Dense):
         ours, theirs = Dense(student.logits, head).as_categorical(), teacher.as_categorical()
-    elif isinstance(teacher, TopK):
+    else:
         ours, theirs = coarsened(
             student.logits, teacher.ids, teacher.log_probs, teacher.tail_log_prob, temperature=temperature
         )
-    else:
-        return None
     found = float(forward_kl(ours.double(), theirs.double(), temperature=temperature).sum()) / len(student.ids)
     return found if math.isfinite(found) else None
 
