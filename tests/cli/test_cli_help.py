@@ -90,8 +90,8 @@ def test_the_help_of_the_other_commands_names_every_flag(limbeck, command, flags
     ("words", "sentence"),
     [
         (("distil",), "There is no command 'distil'. Did you mean 'distill'?"),
-        (("--verbose",), "There is no command '--verbose'. There are: demo, distill, record, targets, report."),
-        (("", ""), "There is no command ''. There are: demo, distill, record, targets, report."),
+        (("--verbose",), f"There is no command '--verbose'. There are: {', '.join(COMMANDS)}."),
+        (("", ""), f"There is no command ''. There are: {', '.join(COMMANDS)}."),
     ],
 )
 def test_an_unknown_command_is_refused_with_the_closest(refused, words, sentence):
