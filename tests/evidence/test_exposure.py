@@ -175,6 +175,32 @@ def test_targets_are_those_of_the_teacher_that_is_named_beside_them(tmp_path):
     assert words(seen_of(replace(spec, targets=tmp_path / "targets"))) == ("no", "no")
 
 
+def few():
+    rows = splits()
+    return replace(rows, train=rows.train.subset(torch.arange(23)))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [(splits, ("no", "no")), (the_test_rows, ("no", "yes")), (few, ("unknown", "unknown"))]
+)
+def test_a_store_alone_tells_of_teachers_that_were_trained_on_the_students_own_splits(tmp_path, data, expected):
+    members = EnsembleOf(members=[alone(data=splits, epochs=1), alone(data=data, epochs=1, seed=1)])
+    spec = specification(data=splits, validation=0.1, teacher=members)
+    record(spec, tmp_path / "targets", watcher=Silent(), parallel=1)
+    for name in ("targets", "teacher"):
+        nameless = replace(spec, **{"teacher": None, name: tmp_path / "targets"})
+        assert words(seen_of(nameless)) == expected
+
+
+@pytest.mark.parametrize(
+    "source", [teacher, alone(data=splits, epochs=1, teacher=teacher, objective=SoftTargets(temperature=2.0))]
+)
+def test_a_store_of_a_teacher_that_tells_nothing_says_nothing(tmp_path, source):
+    spec = specification(data=splits, validation=0.1, teacher=source)
+    record(spec, tmp_path / "targets", watcher=Silent())
+    assert words(seen_of(replace(spec, teacher=None, targets=tmp_path / "targets"))) == ("unknown", "unknown")
+
+
 @pytest.mark.slow
 def test_sixty_thousand_digits_take_seconds(mnist):
     both = Splits(train=mnist.train, test=mnist.test)

@@ -18,7 +18,7 @@ from limbeck.data.splits import Splits
 from limbeck.errors import LimbeckError
 from limbeck.evidence.verdict import Saw
 from limbeck.specification import Distillation, EnsembleOf, Json, from_json, identity, to_json
-from limbeck.targets.open import is_store
+from limbeck.targets.open import is_store, open_store
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
 from limbeck.training.surroundings import rows_of
@@ -34,8 +34,9 @@ def exposure(spec: Distillation, splits: Splits) -> dict[str, Json]:
     Copies that also stand in the student's own labelled training rows are counted as `duplicates`, and are no reason
     to say "yes": every arm learns from them.
 
-    It can be told of a teacher that is a specification, a finished run, or an ensemble of such. Of a module, a
-    function, or recorded targets without their teacher it cannot; nor where the teacher's rows have other columns.
+    It can be told of a teacher that is a specification, a finished run, or an ensemble of such; of recorded targets
+    without their teacher only if it was trained on the student's own splits. Of a module, a function or imported
+    targets it cannot; nor where the teacher's rows have other columns.
 
     Args:
         spec: the student's; where it names both a teacher and recorded targets, they are the teacher's own.
@@ -119,7 +120,9 @@ class _Reader:
             yield self._rows_of(source)
             if source.goal.needs_teacher:
                 yield from self.seen_by(source.teacher if source.teacher is not None else source.targets)
-        elif isinstance(source, str | Path) and not is_store(source) and Run(Path(source)).finished:
+        elif isinstance(source, str | Path) and is_store(source):
+            yield from self._recorded(source)
+        elif isinstance(source, str | Path) and Run(Path(source)).finished:
             yield from self._seen_by_run(Run(Path(source)))
         elif source is not None:
             yield _UNKNOWN
@@ -161,8 +164,16 @@ class _Reader:
             if source is not None and (name == "teacher" or fields.get("teacher") is None):
                 yield from self.seen_by(_found(source))
 
+    def _recorded(self, source: str | Path) -> Iterator[_Seen]:
+        """What a store tells of the rows behind its teacher, which it names by their fingerprints."""
+        try:
+            told = open_store(source).manifest.teacher.get("trained_on")
+        except LimbeckError:
+            told = None
+        yield from map(self._by_fingerprint, told) if isinstance(told, list) else [_UNKNOWN]
+
     def _by_fingerprint(self, data: Any) -> _Seen:
-        """What a run saw, if its rows are one of the student's own splits."""
+        """What was seen, if the rows are splits of the student's own."""
         ours = {part["fingerprint"]: name for name, part in self._fingerprints.items() if isinstance(part, dict)}
         hashes = {}
         for name in ("train", "validation"):

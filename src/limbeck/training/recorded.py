@@ -34,6 +34,35 @@ def teacher_identity(spec: Distillation) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
+def trained_on(source: Any, teachers: Path) -> list[Json] | None:
+    """Number and content fingerprint of the rows that a teacher was trained on and had its checkpoint chosen by.
+
+    `teachers` is the folder of those that had to be trained first. One entry for each distinct set of rows, of a run,
+    a specification or an ensemble of such; None where any part of the teacher does not tell.
+    """
+    if isinstance(source, EnsembleOf):
+        parts = [trained_on(member, teachers) for member in source.members]
+        known = [part for part in parts if part is not None]
+        return _distinct([entry for part in known for entry in part]) if len(known) == len(parts) else None
+    own = source.teacher if isinstance(source, Distillation) and source.goal.needs_teacher else None
+    if isinstance(source, Distillation):
+        run = Run(teachers / source.hash[:16])
+    elif isinstance(source, str | Path):
+        run = Run(Path(source))
+    else:
+        return None
+    if not run.finished or (own is None and run.spec["teacher"] is not None):
+        return None
+    taught = [] if own is None else trained_on(own, teachers)
+    data = run.spec["data"]
+    return None if taught is None else _distinct([{name: data[name] for name in ("train", "validation")}, *taught])
+
+
+def _distinct(entries: Sequence[Json]) -> list[Json]:
+    by_text = {json.dumps(entry, sort_keys=True): entry for entry in entries}
+    return [by_text[text] for text in sorted(by_text)]
+
+
 def _own_prepares(source: Any) -> list[Any]:
     """What teachers that were given as objects read of a row: their fingerprints say nothing of it."""
     if isinstance(source, EnsembleOf):

@@ -18,7 +18,7 @@ from limbeck.data.views import require_deterministic
 from limbeck.errors import ArgumentError, Interrupted, SpecificationError
 from limbeck.keyed import row_keys
 from limbeck.knowledge import shown_logits, width_of
-from limbeck.specification import Distillation
+from limbeck.specification import Distillation, Json
 from limbeck.targets.store import Targets
 from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows, refuse_occupied
 from limbeck.teachers.ensemble import Ensemble
@@ -32,7 +32,7 @@ from limbeck.training.place import Place, find_place
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded
-from limbeck.training.recorded import is_recorded, teacher_identity, transform_of
+from limbeck.training.recorded import is_recorded, teacher_identity, trained_on, transform_of
 from limbeck.training.resolve import TeacherRoom, load_splits
 from limbeck.training.runner import Backend
 from limbeck.types import Batch, Knowledge, Teacher, TransferSet
@@ -94,7 +94,7 @@ def record(
         room = room_beside(out, place, watcher, parallel, backend)
         teacher = _teacher(spec, splits, room, features)
         check_teacher(splits, teacher)
-        source = _Source(spec, splits, teacher, place, batch_size)
+        source = _Source(spec, splits, teacher, place, batch_size, trained_on(spec.teacher, room.folder))
         recording = Recording(out, source.plan(form or Form(), shard_rows), resume=resume)
         with stop_on_ctrl_c() as stop:
             shards = recording.missing(number, of)
@@ -125,8 +125,17 @@ def _teacher(spec: Distillation, splits: Splits, room: TeacherRoom, features: tu
 class _Source:
     """What there is to record: the rows of every split, in every view, and who answers."""
 
-    def __init__(self, spec: Distillation, splits: Splits, teacher: Teacher, place: Place, batch_size: int) -> None:
+    def __init__(
+        self,
+        spec: Distillation,
+        splits: Splits,
+        teacher: Teacher,
+        place: Place,
+        batch_size: int,
+        learnt_from: list[Json] | None,
+    ) -> None:
         self.spec, self.teacher, self.place, self.batch_size = spec, teacher, place, batch_size
+        self.learnt_from = learnt_from
         named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         self.parts: dict[str, TransferSet] = {name: rows for name, rows in named.items() if rows is not None}
         self.order = {name: rows.ids.argsort() for name, rows in self.parts.items()}
@@ -172,6 +181,7 @@ class _Source:
                 "specification": teacher_identity(self.spec),
                 "kind": "ensemble" if isinstance(self.teacher, Ensemble) else "network",
                 "precision": "bfloat16" if self.place.half else "float32",
+                **({} if self.learnt_from is None else {"trained_on": self.learnt_from}),
             },
             transform=transform_of(self.spec),
             marks=(),
