@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -211,12 +211,12 @@ def _require_answerable(spec: Distillation, part: Range | Choice) -> None:
     missing = [value for value in part.ends if value not in known]
     if isinstance(part, Choice) and not missing:
         return
-    listed = " and ".join(f"{value:g}" for value in known)
-    called = f"The targets {_targets_of(spec)} answer exactly at the temperature {listed} only"
+    places = "temperature" if len(known) == 1 else "temperatures"
+    called = f"The targets {_targets_of(spec)} answer exactly at the {places} {_listed(known)} only"
     if isinstance(part, Choice):
         asked = " ".join(f"{value:g}" for value in sorted({*known, *missing}))
         raise MismatchError(
-            f"{called}, and the search asks for {' and '.join(f'{value:g}' for value in missing)}; record them with "
+            f"{called}, and the search asks for {_listed(missing)}; record them with "
             f"`limbeck record … --temperatures {asked}`."
         )
     raise MismatchError(
@@ -245,6 +245,11 @@ def _own(spec: Distillation, name: str) -> float | None:
         return SETTINGS[name].own(spec)
     except SpecificationError:
         return None
+
+
+def _listed(values: Sequence[float]) -> str:
+    *others, last = (f"{value:g}" for value in values)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _two_digits(value: float) -> float:
@@ -304,9 +309,8 @@ def _temperature(spec: Distillation) -> float:
             )
         found.add(float(term.temperature))
     if len(found) > 1:
-        listed = " and ".join(f"{value:g}" for value in sorted(found))
         raise SpecificationError(
-            f"The soft terms have the temperatures {listed}, and a search changes one; give them the same."
+            f"The soft terms have the temperatures {_listed(sorted(found))}, and a search changes one; give them the same."
         )
     return found.pop()
 

@@ -375,3 +375,8 @@ def _without_password(url: str) -> str:
     scheme, _, rest = url.partition("://")
     login, at, host = rest.rpartition("@")
     return f"{scheme}://{login.partition(':')[0]}{at}{host}"
+
+
+def require_optuna() -> None:
+    """Refuse a search, before anything is done for it, where Optuna is missing. Raises: MissingExtra."""
+    _optuna()

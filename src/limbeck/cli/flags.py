@@ -103,6 +103,13 @@ def names_of_overrides(spec: Distillation) -> list[str]:
     return [flag.name for flag in _flags_of(spec)]
 
 
+def words_between(before: Distillation, after: Distillation) -> list[str]:
+    """Return the words by which `overridden` makes one specification of another, in what flags can set."""
+    known = {flag.name: flag.current for flag in _flags_of(before)}
+    differ = [flag for flag in _flags_of(after) if known.get(flag.name) != flag.current]
+    return [word for flag in differ for word in (_dashed(flag.name), str(flag.current))]
+
+
 def help_of(flags: Callable[..., Any], prog: str) -> str:
     """Return the help of a function's flags, laid out for this terminal, without the line on usage."""
     said = paper()
@@ -136,9 +143,24 @@ def _flags_of(spec: Distillation) -> Iterator[_Flag]:
                 yield _Flag(name=name, kind=float, current=float(current), about=about.get(setting, ""))
     if isinstance(spec.optimizer, partial):
         about_all = f"Of {getattr(spec.optimizer.func, '__name__', 'the optimiser')}."
-        for keyword, current in spec.optimizer.keywords.items():
+        for keyword, current in _numbers_of(spec.optimizer).items():
             if isinstance(current, bool | int | float):
-                yield _Flag(name=f"optimizer.{keyword}", kind=type(current), current=current, about=about_all)
+                kind = float if keyword in _OF_ANY_OPTIMIZER else type(current)
+                yield _Flag(name=f"optimizer.{keyword}", kind=kind, current=kind(current), about=about_all)
+
+
+_OF_ANY_OPTIMIZER = ("lr", "weight_decay")
+"""Real numbers that can be set even where a specification leaves them at their defaults."""
+
+
+def _numbers_of(optimizer: partial[Any]) -> dict[str, Any]:
+    """What a partial sets of an optimiser, and the numbers of any that it leaves at their defaults."""
+    try:
+        known = inspect.signature(optimizer.func).parameters
+    except (ValueError, TypeError):  # a builtin without a signature
+        known = {}  # type: ignore[assignment]
+    defaults = {name: known[name].default for name in _OF_ANY_OPTIMIZER if name in known}
+    return {**defaults, **optimizer.keywords}
 
 
 def _plain(value: Any) -> Any:
