@@ -17,7 +17,7 @@ from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
 from limbeck.training.stacking.distill import distill_stacked
-from tiny import ADAM, CLASSES, FEATURES, MOMENTUM, cosine, dropout_student, specification, splits, unlabelled_rows
+from tiny import CLASSES, FEATURES, MOMENTUM, cosine, dropout_student, specification, splits, unlabelled_rows
 
 EPOCHS = 8
 """Of seven steps each, the last on five rows: more than fifty steps."""
@@ -43,9 +43,7 @@ def both_ways(specs, folder):
     jobs = [(spec, folder / "stacked" / str(number)) for number, spec in enumerate(specs)]
     stacked = distill_stacked(jobs, watcher=Silent())
     assert [run.path for run in stacked] == [out for _, out in jobs]
-    alone = [
-        distill(spec, folder / "alone" / str(number), watcher=Silent()) for number, spec in enumerate(specs)
-    ]
+    alone = [distill(spec, folder / "alone" / str(number), watcher=Silent()) for number, spec in enumerate(specs)]
     return list(zip(stacked, alone, strict=True))
 
 
@@ -109,7 +107,9 @@ def test_each_has_its_own_optimiser_schedule_and_clipping(base, tmp_path):
     assert_same_runs(both_ways(specs, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax", "Rprop", "ASGD"])
+@pytest.mark.parametrize(
+    "name", ["AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax", "Rprop", "ASGD"]
+)
 def test_optimisers_of_torch_that_treat_every_number_alike(base, tmp_path, name):
     factory = partial(getattr(torch.optim, name), lr=0.003)
     specs = [replace(base, optimizer=factory, seed=seed, epochs=3, probe_rows=0) for seed in range(2)]
@@ -156,7 +156,9 @@ class Tied(nn.Module):
 
 def test_tied_frozen_and_unused_weights(base, tmp_path):
     decay = partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1)
-    assert_same_runs(both_ways([replace(base, student=Tied, seed=seed, optimizer=decay) for seed in range(2)], tmp_path))
+    assert_same_runs(
+        both_ways([replace(base, student=Tied, seed=seed, optimizer=decay) for seed in range(2)], tmp_path)
+    )
 
 
 def test_replicas_may_stop_at_different_epochs(base, tmp_path):
@@ -205,7 +207,12 @@ def test_views_and_partial_answers(tmp_path, form):
 def test_without_labels_and_without_validation_rows(store, tmp_path):
     record(specification(data=unlabelled_rows), tmp_path / "store", watcher=Silent())
     base = specification(
-        data=unlabelled_rows, teacher=None, targets=tmp_path / "store", objective=SoftTargets(), log_every=3, keep_every=1
+        data=unlabelled_rows,
+        teacher=None,
+        targets=tmp_path / "store",
+        objective=SoftTargets(),
+        log_every=3,
+        keep_every=1,
     )
     pairs = both_ways([replace(base, seed=seed) for seed in range(2)], tmp_path)
     assert_same_runs(pairs)

@@ -95,7 +95,7 @@ def distill(
 
 
 def finished(spec: Distillation, out: Path, splits: Splits | None = None) -> Run | None:
-    """Return the run in `out` if it is finished, after comparing it with its specification; None if there is more to do.
+    """Return the run in `out` if it is finished and the specification's own; None if there is more to do.
 
     `splits` are the specification's data, where they are loaded already. Raises: ResumeError for a run of another
     specification, RunError for one of other rows or targets.

@@ -18,7 +18,7 @@ from limbeck.training.distill import (
 )
 from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
 from limbeck.training.place import Place, find_place
-from limbeck.training.progress import Silent, Watcher
+from limbeck.training.progress import Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded
 from limbeck.training.run import Run, claim
@@ -37,6 +37,7 @@ def distill_stacked(
     resume: bool = False,
     watcher: Watcher | None = None,
     origin: Json = None,
+    found: "Shared | None" = None,
 ) -> list[Run]:
     """Train the students of many specifications at once; each leaves the run that `distill(spec, out)` would have left.
 
@@ -50,6 +51,7 @@ def distill_stacked(
         resume: take a finished run as it is; one that left a checkpoint is gone on with apart, any other begun anew.
         watcher: is told how far it has come; None for a bar on a terminal and plain lines elsewhere.
         origin: how the runs were asked for, kept in each spec.json.
+        found: data and targets that are loaded already.
 
     Returns: the runs, in the order of the jobs.
 
@@ -60,8 +62,9 @@ def distill_stacked(
     asked = [(spec, Path(out)) for spec, out in jobs]
     for _spec, out in asked:
         claim(out, resume=resume, overwrite=False)
-    found = Shared()
-    begun, fresh = [], []
+    found = found or Shared()
+    begun: list[Job] = []
+    fresh: list[Job] = []
     for spec, out in asked:
         if resume and finished(spec, out, found.splits(spec)) is not None:
             continue
@@ -96,7 +99,7 @@ class Shared:
         if not spec.goal.needs_teacher:
             return {}
         parts = (spec.targets, spec.teacher, spec.teacher_prepare, spec.augment, spec.views, spec.view_seed)
-        key = "\n".join((str(spec.targets), str(spec.teacher), *map(encoded, parts[2:])))
+        key = "\n".join((str(place.device), str(spec.targets), str(spec.teacher), *map(encoded, parts[2:])))
         if key not in self._teachers:
             room = room_beside(out, place, watcher, 1)
             self._teachers[key] = teachers_for(spec, self.splits(spec), room)
@@ -130,8 +133,3 @@ def _replica(spec: Distillation, out: Path, found: Shared, place: Place, watcher
     teachers = found.teachers(spec, out, place, watcher)
     materials = with_student(spec, found.splits(spec), teachers, place)
     return Replica(spec=spec, out=out, materials=materials, generators=randomness.capture())
-
-
-def silent_fit(jobs: Sequence[Job], found: Shared) -> StackedFit:
-    """Put a stack together for a trial of its speed."""
-    return stacked_fit(jobs, watcher=Silent(), found=found)

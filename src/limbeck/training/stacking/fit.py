@@ -18,14 +18,13 @@ from torch import Tensor
 
 from limbeck.data.loader import Loader
 from limbeck.data.order import epoch_order
-from limbeck.errors import Interrupted, LimbeckError, MismatchError
+from limbeck.errors import Interrupted, LimbeckError
 from limbeck.models import arranger_of
 from limbeck.references import what_was_raised
 from limbeck.specification import Json
 from limbeck.training.checkpoint import Checkpoint
-from limbeck.training.distill import probed, taught_answers
-from limbeck.training.evaluate import Predictions, merit, predict_teacher, scores_of_many
-from limbeck.training.harvest import kept_positions
+from limbeck.training.distill import probed
+from limbeck.training.evaluate import Predictions, merit, scores_of_many
 from limbeck.training.interrupt import StopRequest
 from limbeck.training.place import Place
 from limbeck.training.progress import Watcher
@@ -35,11 +34,11 @@ from limbeck.training.stacking.probe import StackedProbe
 from limbeck.training.stacking.reasons import CannotStack, encoded
 from limbeck.training.stacking.replica import Ending, Replica, moment_of, write_run
 from limbeck.training.stacking.rows import ViewRows, require_row_by_row, rows_of_view, taken
+from limbeck.training.stacking.scoring import Scoring
 from limbeck.training.stacking.stack import Noise, Stack, call_alone
 from limbeck.training.stacking.steppers import Stepper, clip, grouped
-from limbeck.types import ModelInput, Teacher, TransferSet
+from limbeck.types import TransferSet
 
-_MOST_ROWS = 512  # of one forward pass in evaluation
 _NEAR = {torch.float64: 1e-9}
 """By how much, of the largest logit, a stack may differ from a student alone on the first batch; 1e-3 in float32."""
 
@@ -72,8 +71,7 @@ class StackedFit:
         self._check_views()
         self.rows = rows_of_view(self._train, self._loss.prepare, 0, place.device)
         self._view = 0
-        self._scored: dict[str, tuple[Loader, Tensor, Tensor | None, list[ModelInput]]] = {}
-        self._taught: dict[tuple[int, str], Predictions | None] = {}
+        self._scoring = Scoring(self._spec, self._splits, self._loss, place)
         with _as_reason():
             self.stack = Stack([own.materials.student for own in self.replicas])
         self._noise = Noise(
@@ -87,7 +85,7 @@ class StackedFit:
         self._best = None if self._splits.validation is None else self.stack.snapshot()
         if self._splits.validation is not None:
             for own in self.replicas:
-                self._taught_by(own.materials.teachers.get("validation"), "validation", self._splits.validation)
+                self._scoring.taught(own.materials.teachers.get("validation"), "validation")
         self._arrange()
 
     # -- what is put together ------------------------------------------------------------------------------------------
@@ -197,7 +195,7 @@ class StackedFit:
 
     def _run_epoch(self) -> None:
         self._show(self._train.view_at(self.epoch))
-        for chosen in self._order(self.epoch).split(self._train.batch_size, dim=1):
+        for chosen in torch.split(self._order(self.epoch), self._train.batch_size, dim=1):
             with _as_reason():
                 self.take_step(chosen)
             if self.step % self._spec.log_every == 0:
@@ -218,7 +216,8 @@ class StackedFit:
         value = self._goals(self._logits(chosen), chosen, self.step)
         self._finite &= value.totals.detach().isfinite()
         leaves = self.stack.leaves
-        found = torch.autograd.grad(value.totals.sum() * (1 / chosen.shape[1]), list(leaves.values()), allow_unused=True)
+        mean = value.totals.sum() * (1 / chosen.shape[1])
+        found: Sequence[Tensor | None] = torch.autograd.grad(mean, list(leaves.values()), allow_unused=True)
         gradients = {name: part for name, part in zip(leaves, found, strict=True) if part is not None}
         if self._largest is not None:
             gradients = clip(gradients, self._largest)
@@ -235,7 +234,7 @@ class StackedFit:
     def timed_steps(self, most: int, seconds: float) -> float:
         """Take a few steps and return the seconds of the quickest; for a trial, after which the stack is of no use."""
         quickest, until = math.inf, time.perf_counter() + seconds
-        for _, chosen in zip(range(most), self._order(0).split(self._train.batch_size, dim=1), strict=False):
+        for _, chosen in zip(range(most), torch.split(self._order(0), self._train.batch_size, dim=1), strict=False):
             began = time.perf_counter()
             with _as_reason():
                 self.take_step(chosen)
@@ -255,7 +254,7 @@ class StackedFit:
             own.broken = own.broken or not finite
         self._record_terms()
         if self._splits.validation is not None:
-            self._validate(self._splits.validation)
+            self._validate()
         self._record_probe()
         for number, own in enumerate(self.replicas):
             if own.spec.keep_every and self.epoch % own.spec.keep_every == 0:
@@ -283,14 +282,18 @@ class StackedFit:
 
     def _record_probe(self) -> None:
         if self._probe is not None:
-            for own, found in zip(self.replicas, self._probe.measure(self.stack, self.step), strict=True):
+            with _as_reason():
+                measured = self._probe.measure(self.stack, self.step)
+            for own, found in zip(self.replicas, measured, strict=True):
                 self._record(own, gradients=found)
 
-    def _validate(self, rows: TransferSet) -> None:
-        logits, labels = self._answers("validation", rows, None), self._labels("validation", rows)
+    def _validate(self) -> None:
+        with _as_reason():
+            logits = self._scoring.answers(self.stack, "validation")
+        labels = self._scoring.rows("validation").labels
         found: dict[int, dict[str, float]] = {}
         for group in grouped([str(id(own.teacher)) for own in self.replicas]):
-            taught = self._taught_by(self.replicas[group[0]].materials.teachers.get("validation"), "validation", rows)
+            taught = self._scoring.taught(self.replicas[group[0]].materials.teachers.get("validation"), "validation")
             scored = scores_of_many(logits[group], labels, taught, self._loss.head)
             found.update(zip(group, scored, strict=True))
         better = []
@@ -304,42 +307,6 @@ class StackedFit:
         for name, tensor in {**self.stack.parameters, **self.stack.buffers}.items():
             self._best[name][better] = tensor.detach()[better]
         self._watcher.advance(self.step, _newest(list(found.values())))
-
-    @torch.no_grad()
-    def _answers(self, name: str, rows: TransferSet, weights: Mapping[str, Tensor] | None) -> Tensor:
-        """All replicas' logits on a split's rows, (R, N, C), by the weights now or by others."""
-        _loader, _ids, _labels, batches = self._split(name, rows)
-        with _as_reason():
-            parts = [self.stack(inputs, training=False, shared=True, weights=weights) for inputs in batches]
-        return torch.cat(parts, dim=1).float().cpu()
-
-    def _labels(self, name: str, rows: TransferSet) -> Tensor | None:
-        return self._split(name, rows)[2]
-
-    def _split(self, name: str, rows: TransferSet) -> tuple[Loader, Tensor, Tensor | None, list[ModelInput]]:
-        """A split's rows, prepared once for all evaluations: its loader, ids, labels, and inputs by batch."""
-        if name not in self._scored:
-            prepare = self._loss.prepare
-            size = max(self._spec.batch_size, _MOST_ROWS)
-            loader = Loader(rows, (prepare,), batch_size=size, workers=self._spec.workers)
-            batches = list(loader.sequential(kept_positions(self._spec, name, rows)))
-            labels = [batch.labels for batch in batches if batch.labels is not None]
-            inputs = [batch.to(self._place.device).inputs[prepare] for batch in batches]
-            ids = torch.cat([batch.ids for batch in batches])
-            self._scored[name] = loader, ids, torch.cat(labels) if labels else None, inputs
-        return self._scored[name]
-
-    def _taught_by(self, teacher: Teacher | None, name: str, rows: TransferSet) -> Predictions | None:
-        """A teacher's answers to a split's rows, taken once for all replicas that share it."""
-        key = (id(teacher), name)
-        if key not in self._taught:
-            loader = self._split(name, rows)[0]
-            if name == "validation":
-                self._taught[key] = taught_answers(teacher, loader, self._place)
-            else:
-                batches = loader.sequential(kept_positions(self._spec, name, rows))
-                self._taught[key] = None if teacher is None else predict_teacher(teacher, batches, self._place)
-        return self._taught[key]
 
     # -- the end of a replica ------------------------------------------------------------------------------------------
 
@@ -361,14 +328,19 @@ class StackedFit:
         return broken
 
     def _write(
-        self, number: int, own: Replica, last: Mapping[str, Tensor], kept: Mapping[str, Tensor], cache: dict[str, Tensor]
+        self,
+        number: int,
+        own: Replica,
+        last: Mapping[str, Tensor],
+        kept: Mapping[str, Tensor],
+        cache: dict[str, Tensor],
     ) -> None:
         def answer(name: str, rows: TransferSet) -> tuple[Predictions, Predictions | None]:
             if name not in cache:
-                cache[name] = self._answers(name, rows, kept)
-            _loader, ids, labels, _inputs = self._split(name, rows)
-            theirs = self._taught_by(own.materials.teachers.get(name), name, rows)
-            return Predictions(ids=ids, logits=cache[name][number], labels=labels), theirs
+                cache[name] = self._scoring.answers(self.stack, name, kept)
+            held = self._scoring.rows(name)
+            ours = Predictions(ids=held.ids, logits=cache[name][number].contiguous(), labels=held.labels)
+            return ours, self._scoring.taught(own.materials.teachers.get(name), name)
 
         stepper = next(one for one in self._steppers if one.first <= number < one.last)
         validation = self._splits.validation
@@ -387,10 +359,8 @@ class StackedFit:
             ending,
             place=self._place,
             train=self._train,
-            validation=None if validation is None else self._split("validation", validation)[0],
-            taught=None
-            if validation is None
-            else self._taught_by(own.materials.teachers.get("validation"), "validation", validation),
+            validation=None if validation is None else self._scoring.rows("validation").loader,
+            taught=None if validation is None else answer("validation", validation)[1],
             answer=answer,
             origin=self._origin,
         )
@@ -438,16 +408,19 @@ def _settings(own: Replica) -> str:
 
 def _own_generator(own: Replica, place: Place) -> Tensor:
     if place.device.type != "cuda":
-        return own.generators["torch"]
-    states = own.generators["devices"]
-    return states[place.device.index or 0]
+        state: Tensor = own.generators["torch"]
+    else:
+        state = own.generators["devices"][place.device.index or 0]
+    return state
 
 
 def _near(ours: Tensor, theirs: Tensor) -> bool:
     if not theirs.is_floating_point():
         return torch.equal(ours, theirs)
     ours, theirs = ours.float() if ours.dtype != torch.float64 else ours, theirs.to(ours.dtype)
-    slack = _NEAR.get(theirs.dtype, 1e-3) * max(1.0, float(theirs.abs().nan_to_num(0, 0, 0).max()) if theirs.numel() else 1.0)
+    slack = _NEAR.get(theirs.dtype, 1e-3) * max(
+        1.0, float(theirs.abs().nan_to_num(0, 0, 0).max()) if theirs.numel() else 1.0
+    )
     return torch.allclose(ours, theirs, rtol=0, atol=slack, equal_nan=True)
 
 

@@ -109,9 +109,7 @@ class Goals:
             for place in set(one.places):
                 chosen = torch.tensor([index for index, own in enumerate(one.places) if own == place])
                 chosen = chosen.to(logits.device)
-                found[place] = found[place].index_add(
-                    0, one.members[chosen], one.weighted[chosen].to(logits.dtype)
-                )
+                found[place] = found[place].index_add(0, one.members[chosen], one.weighted[chosen].to(logits.dtype))
         return found
 
     def _evaluated(self, number: int, logits: Tensor, positions: Tensor, step: int) -> _Evaluated:

@@ -36,8 +36,7 @@ class StackedProbe:
         leaves = list(stack.leaves.values())
         # Replicas do not touch one another: the gradient of the sum over all of them holds each one's own.
         gradients = [
-            self._flat(place.sum() / len(self._rows), leaves)
-            for place in self._goals.by_place(logits, positions, step)
+            self._flat(place.sum() / len(self._rows), leaves) for place in self._goals.by_place(logits, positions, step)
         ]
         norms = [part.norm(dim=1).tolist() for part in gradients]
         pairs = combinations(range(len(gradients)), 2)
@@ -45,7 +44,7 @@ class StackedProbe:
         return [self._record(replica, norms, dots) for replica in range(len(self._objectives))]
 
     def _flat(self, value: Tensor, leaves: Sequence[Tensor]) -> Tensor:
-        parts = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
+        parts: Sequence[Tensor | None] = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
         flat = [torch.zeros_like(p) if g is None else g for p, g in zip(leaves, parts, strict=True)]
         return torch.cat([part.flatten(1) for part in flat], dim=1)
 

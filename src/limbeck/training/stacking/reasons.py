@@ -4,13 +4,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, final
 
+import torch
 from torch import nn, optim
 from torch.optim import Optimizer
 
 from limbeck.errors import SpecificationError
-from limbeck.specification import Distillation, EnsembleOf, identity, to_json
+from limbeck.specification import Distillation, identity, to_json
 from limbeck.targets.open import is_store
 from limbeck.training.place import has_bfloat16
 
@@ -81,8 +83,6 @@ def _why_not(spec: Distillation) -> str | None:
 
 
 def _may_be_half() -> bool:
-    import torch
-
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     return has_bfloat16(device)
 
@@ -90,9 +90,7 @@ def _may_be_half() -> bool:
 def _is_recorded(spec: Distillation) -> bool:
     if spec.targets is not None:
         return True
-    return isinstance(spec.teacher, str | os.PathLike) and not isinstance(spec.teacher, EnsembleOf) and is_store(
-        str(spec.teacher)
-    )
+    return isinstance(spec.teacher, str | Path) and is_store(spec.teacher)
 
 
 def _why_not_optimizer(factory: Callable[..., Any]) -> str | None:
@@ -111,7 +109,7 @@ def _why_not_optimizer(factory: Callable[..., Any]) -> str | None:
 
 
 def encoded(value: Any) -> str:
-    """Write a part of a specification so that equal texts mean equal parts; what has no name is equal to itself only."""
+    """Write a part of a specification: equal texts mean equal parts, and what has no name is equal to itself alone."""
     text = json.dumps(identity(to_json(value)), sort_keys=True)
     return f"{text}@{id(value)}" if '"$opaque"' in text else text
 

@@ -11,7 +11,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import dropout
 
 from limbeck.models import arranger_of, logits_of
 from limbeck.types import ModelInput
@@ -79,7 +80,8 @@ class Stack:
             return logits_of(functional_call(self._skeleton, dict(own), args, kwargs))
 
         every = vmap(one, in_dims=(0, 0, None if shared else 0), randomness="error")
-        logits: Tensor = every(dict(weights or {**self.parameters, **self.buffers}), list(noise), inputs)
+        with _kernels_that_stack():
+            logits: Tensor = every(dict(weights or {**self.parameters, **self.buffers}), list(noise), inputs)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -117,6 +119,18 @@ def _with_given_dropout(student: nn.Module, noise: list[Tensor]) -> nn.Module:
     return student
 
 
+@contextmanager
+def _kernels_that_stack() -> Iterator[None]:
+    """A block without the quicker kernels of attention, which are unknown to `vmap`."""
+    quick = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(quick)
+
+
 @final
 class Noise:
     """What dropout layers multiply by: drawn for each replica as it would draw it alone, from its own generator.
@@ -150,7 +164,7 @@ class Noise:
                 set_generator(self._device, state)
                 for noises, (rate, like) in zip(drawn, calls, strict=True):
                     # The layer's own function on ones: the same numbers in the same order, on any device.
-                    noises.append(F.dropout(like, rate, training=True))
+                    noises.append(dropout(like, rate, training=True))
                 self.states[replica] = generator_state(self._device)
         return [torch.stack(noises) for noises in drawn]
 
