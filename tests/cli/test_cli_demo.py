@@ -50,7 +50,7 @@ def test_the_summary_holds_what_a_script_would_read(demo):
 
 
 def test_everything_is_in_its_folder(demo):
-    assert {"campaign.json", "facts.json", "report.html", "runs", "summary.json"} == {
+    assert {"campaign.json", "facts.json", "ledger.jsonl", "report.html", "runs", "summary.json"} == {
         path.name for path in demo.iterdir()
     }
     plan = json.loads((demo / "campaign.json").read_text())

@@ -167,4 +167,4 @@ def test_records_cut_short_by_a_kill_are_passed_over_and_others_told(run):
     path.write_bytes(b"\xff\n" + content)
     assert refused(run).startswith("RUN/metrics.jsonl, line 1, is damaged: ")
     path.unlink()
-    assert refused(run) == "RUN/metrics.jsonl cannot be read: No such file or directory."
+    assert refused(run) == "There is no metrics.jsonl in RUN."

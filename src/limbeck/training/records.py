@@ -52,6 +52,8 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        raise RunError(f"There is no {path.name} in {path.parent}.") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     for number, line in enumerate(lines, start=1):
