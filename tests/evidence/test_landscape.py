@@ -12,14 +12,15 @@ from torch.nn.functional import cross_entropy
 
 import tiny
 from limbeck.evidence.landscape import (
+    EFFORTS,
     RADII,
-    SMALL,
     activations,
     barrier,
     filter_normalised,
     landscape,
     line,
     loss_rises,
+    suited,
 )
 from limbeck.evidence.rebuilt import Net, finished, fresh, rows_and_spec
 from limbeck.files import read_tensors
@@ -389,12 +390,12 @@ def guarded_splits_of(splits):
 
 def test_the_callers_generators_stay_where_they_are(arms):
     before = torch.get_rng_state()
-    landscape(arms, replace(SMALL, seeds=1, directions=1))
+    landscape(arms, replace(EFFORTS[0], seeds=1, directions=1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_fewer_rows_directions_and_seeds_can_be_asked_for(arms):
-    found = landscape(arms, replace(SMALL, seeds=1, rows=11, directions=1, compared=7))
+    found = landscape(arms, replace(EFFORTS[0], seeds=1, rows=11, directions=1, compared=7))
     assert found["seeds"] == [0]
     assert all(math.isfinite(value) for value in found["sharpness"]["distilled"])
 
@@ -408,3 +409,11 @@ def test_independent_labels_are_wrong_where_any_decision_is(tmp_path):
         wrong = ((answers.logits > 0) != (answers.labels > 0.5)).any(-1).double().mean()
         assert found["interpolation"]["errors"][at] == pytest.approx(100 * wrong.item())
     assert found["sharpness"]["distilled"][-1] is not None
+
+
+def test_the_larger_the_student_the_less_is_looked_at():
+    chosen = [suited(10.0**power, statistics=False) for power in range(3, 12)]
+    assert chosen[0] == EFFORTS[0]
+    assert chosen[-1] == EFFORTS[-1]
+    assert [EFFORTS.index(one) for one in chosen] == sorted(EFFORTS.index(one) for one in chosen)
+    assert EFFORTS.index(suited(2e6, statistics=True)) >= EFFORTS.index(suited(2e6, statistics=False))

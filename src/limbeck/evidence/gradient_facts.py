@@ -17,7 +17,7 @@ from limbeck.errors import LimbeckError
 from limbeck.evidence.answers import targets_of, teacher_on
 from limbeck.evidence.comparison import DISTILLED
 from limbeck.evidence.rebuilt import Net, finished, fresh, or_none, rows_and_spec, some_rows
-from limbeck.models import arranger_of, logits_of
+from limbeck.models import arranger_of, logits_of, parameter_count
 from limbeck.objective import HardLabels, Objective, Term
 from limbeck.references import called
 from limbeck.schedules import value_at
@@ -26,11 +26,11 @@ from limbeck.targets.store import Targets
 from limbeck.training.run import Run
 from limbeck.types import Batch, Knowledge, LogitKnowledge, ModelInput
 
-MOST_ROWS = 256
+FEWEST_ROWS, MOST_ROWS = 16, 256
 """Training rows whose gradients are taken one by one."""
 
-_AT_ONCE = 2**25
-"""Numbers that the gradients of some rows may have together: 128 MB."""
+_IN_ALL, _AT_ONCE = 2**26, 2**22
+"""Numbers that the gradients of all these rows, and of those side by side, may have: the latter fit into a cache."""
 
 
 def gradient_facts(arms: Mapping[str, Mapping[int, Run]], targets: Targets | None = None) -> dict[str, Any] | None:
@@ -112,9 +112,9 @@ def gradient_variance(run: Run, targets: Targets | None = None) -> dict[str, Any
     With g_i the gradient of one row's loss in all parameters, and ḡ their mean over N rows, the measure is
     Σ |g_i - ḡ|² / (N - 1) / |ḡ|²: the trace of the covariance by the squared norm of the mean. It has no unit, so that
     neither weights nor T² matter; a step on B rows has B times less of it. `soft` and `hard` are those of the student
-    before the first step, `end` those of the finished one, in eval mode, on `rows` training rows at most
-    `MOST_ROWS`; the soft term is the objective's first with a teacher, at its first temperature, and `hard` the
-    cross-entropy with the label.
+    before the first step, `end` those of the finished one, in eval mode, on `rows` training rows (256, and fewer for a
+    student of many parameters); the soft term is the objective's first with a teacher, at its first temperature, and
+    `hard` the cross-entropy with the label.
 
     Returns: None where rows, student or the teacher's answers cannot be brought back, or a mean gradient is zero.
     Reference: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network, 2015, section 1: soft targets
@@ -127,7 +127,8 @@ def gradient_variance(run: Run, targets: Targets | None = None) -> dict[str, Any
         return None
     splits, spec = found
     soft = next((term for _, term in spec.goal.parts if term.needs_teacher), None)
-    batch = or_none(lambda: some_rows(splits.train, MOST_ROWS, nets, spec))
+    most = max(FEWEST_ROWS, min(MOST_ROWS, _IN_ALL // max(parameter_count(nets[0].module), 1)))
+    batch = or_none(lambda: some_rows(splits.train, most, nets, spec))
     if soft is None or batch is None or len(batch) < 2:
         return None
     taught = targets_of(run) if targets is None else targets
@@ -171,13 +172,14 @@ def variance_between_rows(net: Net, inputs: ModelInput, slopes: Tensor) -> float
         return (logits.to(slope.dtype) * slope).sum()
 
     rows, width = len(slopes), sum(tensor.numel() for tensor in parameters.values())
-    total, squares = torch.zeros(width, dtype=torch.float64), 0.0
-    each = vmap(grad(along), in_dims=(None, 0, 0))
+    sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in parameters.items()}
+    each, squares = vmap(grad(along), in_dims=(None, 0, 0)), 0.0
     for part in torch.split(torch.arange(rows), max(1, _AT_ONCE // max(width, 1))):
         found = called("The student, row by row,", each, parameters, _some(inputs, part), slopes[part])
-        gradients = torch.cat([found[name].flatten(1) for name in parameters], dim=1).double()
-        total, squares = total + gradients.sum(0), squares + float(gradients.square().sum())
-    size = float((total / rows).square().sum())
+        for name, gradients in found.items():
+            sums[name] += gradients.sum(0, dtype=torch.float64)
+            squares += float(torch.linalg.vector_norm(gradients, dtype=torch.float64)) ** 2
+    size = sum(float((total / rows).square().sum()) for total in sums.values())
     spread = max(squares - rows * size, 0.0) / (rows - 1)
     return spread / size if size > 0 and math.isfinite(spread / size) else None
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.data.order import private_generator
 from limbeck.evidence.comparison import ALONE, DISTILLED
@@ -25,8 +26,9 @@ from limbeck.evidence.rebuilt import Net, finished, fresh, or_none, rows_and_spe
 from limbeck.functional.similarity import linear_cka
 from limbeck.models import parameter_count
 from limbeck.objective import HardLabels
+from limbeck.specification import Distillation
 from limbeck.training.run import Run
-from limbeck.types import Batch, LogitKnowledge
+from limbeck.types import Batch, LogitKnowledge, TransferSet
 
 RADII = (0.0, 0.05, 0.1, 0.2, 0.4)
 """How far the weights are moved, in the norm of each filter."""
@@ -53,10 +55,32 @@ class Effort:
     """Training rows on which representations are compared; at most."""
 
 
-SMALL = Effort(seeds=4, rows=1024, directions=8, compared=256)
-LARGE = Effort(seeds=1, rows=256, directions=4, compared=64)
-LARGE_FROM = 1_000_000
-"""Parameters from which on a student counts as large."""
+EFFORTS = (
+    Effort(seeds=4, rows=1024, directions=8, compared=256),
+    Effort(seeds=2, rows=512, directions=4, compared=128),
+    Effort(seeds=1, rows=512, directions=4, compared=128),
+    Effort(seeds=1, rows=256, directions=3, compared=64),
+    Effort(seeds=1, rows=128, directions=2, compared=64),
+    Effort(seeds=1, rows=64, directions=2, compared=64),
+)
+"""From the most to the least."""
+
+MOST_OPERATIONS = 2e11
+"""Floating-point operations, some ten seconds of one core: the first effort is chosen that takes no more."""
+
+
+def suited(operations: float, *, statistics: bool) -> Effort:
+    """The effort that suits a network, from the operations of its forward pass for one row; the least, if none does.
+
+    >>> suited(3e3, statistics=False).seeds, suited(1e9, statistics=True).rows
+    (4, 64)
+    """
+    passes_per_loss = 2 if statistics else 1
+    for effort in EFFORTS:
+        losses = 2 * (effort.directions * (len(RADII) - 1) + 1) + STEPS
+        if operations * effort.seeds * effort.rows * losses * passes_per_loss <= MOST_OPERATIONS:
+            return effort
+    return EFFORTS[-1]
 
 
 def landscape(arms: Mapping[str, Mapping[int, Run]], effort: Effort | None = None) -> dict[str, Any] | None:
@@ -75,7 +99,7 @@ def landscape(arms: Mapping[str, Mapping[int, Run]], effort: Effort | None = Non
 
     Args:
         arms: finished runs by arm and seed; `distilled` is among them.
-        effort: how much is looked at; None for what suits the student's size.
+        effort: how much is looked at; None for what suits what a forward pass of the student takes.
 
     Returns: the parts, each None where shapes, labels, rows or arms are missing; None as a whole where the runs cannot
     be brought back as they were.
@@ -85,11 +109,11 @@ def landscape(arms: Mapping[str, Mapping[int, Run]], effort: Effort | None = Non
     found, probe = rows_and_spec(taught[first]), or_none(lambda: finished(taught[first]))
     if found is None or probe is None:
         return None
-    effort = effort or (SMALL if parameter_count(probe.module) < LARGE_FROM else LARGE)
+    splits, spec = found
+    effort = effort or or_none(lambda: _suited(probe, splits.train, spec)) or EFFORTS[-1]
     pairs = or_none(lambda: [_pair(arms, seed) for seed in sorted(taught)[: effort.seeds]])
     if pairs is None:
         return None
-    splits, spec = found
     nets = [net for pair in pairs for net in pair.nets.values()]
     train = or_none(lambda: some_rows(splits.train, effort.rows, nets, spec))
     if train is None:
@@ -105,6 +129,16 @@ def landscape(arms: Mapping[str, Mapping[int, Run]], effort: Effort | None = Non
         "seeds": [pair.seed for pair in pairs],
         "statistics": "taken anew" if any(_with_statistics(net.module) for net in nets) else "none",
     }
+
+
+def _suited(net: Net, rows: TransferSet, spec: Distillation) -> Effort:
+    few = some_rows(rows, 8, [net], spec)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        net.logits(few)
+    # What torch does not count, recurrent layers above all, takes at least a multiplication for each parameter.
+    operations = max(counter.get_total_flops() / len(few), 2 * parameter_count(net.module))
+    return suited(operations, statistics=bool(_with_statistics(net.module)))
 
 
 @final
@@ -146,9 +180,10 @@ def loss_rises(net: Net, batch: Batch, radii: Sequence[float], directions: int) 
         rises = []
         for number in range(directions):
             direction = filter_normalised(start, number)
-            points = ({name: start[name] + radius * direction[name] for name in start} for radius in radii)
+            points = ({name: start[name] + radius * direction[name] for name in start} for radius in radii if radius)
             rises.append([_loss_at(net, move, point, batch, batch) - base for point in points])
-    return [mean(values) for values in zip(*rises, strict=True)]
+    moved = iter([mean(values) for values in zip(*rises, strict=True)])
+    return [next(moved) if radius else 0.0 for radius in radii]
 
 
 def filter_normalised(weights: Weights, number: int) -> dict[str, Tensor]:
