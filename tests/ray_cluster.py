@@ -45,12 +45,18 @@ def ray_cluster(seconds=60):
         _wait_for(head, folder / "told", seconds)
         yield f"127.0.0.1:{port}"
     finally:
-        for number in descendants(head.pid) | {head.pid}:
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        while started := descendants(head.pid):  # one may start another while it is looked for
+            _kill(*started)
+        _kill(head.pid)
         head.wait()
         told.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(*numbers):
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
 
 
 def _wait_for(head, told, seconds):
@@ -62,12 +68,14 @@ def _wait_for(head, told, seconds):
 
 
 def descendants(root):
-    """The processes that a process started, and those that these started, by number."""
+    """The processes that a process started, and those that these started, by number; without those that have ended."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             with suppress(OSError):
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents[int(folder.name)] = int(parent)
     found, more = set(), {root}
     while more:
         more = {child for child, parent in parents.items() if parent in more} - found

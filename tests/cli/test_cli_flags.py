@@ -70,6 +70,7 @@ WRONG = {
     "--seed -1": "Distillation: seed must be a whole number of at least 0. Got -1.",
     "--validation 2": "Distillation: validation must lie in (0, 1) or be None. Got 2.0.",
     "--parallel 0": "--parallel must be a whole number of at least 1. Got 0.",
+    "--backend dask": "--backend must be one of 'loky', 'ray'. Got 'dask'.",
     "--optimizer.lr -1": "The optimiser's factory raised ValueError: Invalid learning rate: -1.0.",
     "--device abacus": "The device 'abacus' cannot be used here: ",
     "--device meta": "The device 'meta' cannot be used here: ",
