@@ -123,9 +123,9 @@ def search(
 
 
 def _run_to_the_end(studies: Sequence[ArmStudy], seeds: Sequence[int], execute: Execute, watcher: Watcher) -> None:
-    waited = False
-    while not all(study.finished for study in studies):
-        taken = {study: trials for study in studies if (trials := study.take())}
+    waited, left = False, list(studies)
+    while left := [study for study in left if not study.finished]:
+        taken = {study: trials for study in left if (trials := study.take())}
         if taken:
             with beating(taken):
                 _run_batch(taken, seeds, execute)

@@ -310,7 +310,8 @@ def _temperature(spec: Distillation) -> float:
         found.add(float(term.temperature))
     if len(found) > 1:
         raise SpecificationError(
-            f"The soft terms have the temperatures {_listed(sorted(found))}, and a search changes one; give them the same."
+            f"The soft terms have the temperatures {_listed(sorted(found))}, and a search changes one; give them the "
+            "same."
         )
     return found.pop()
 

@@ -142,6 +142,7 @@ class ArmStudy:
         self._total = trials if space else 1  # where nothing may be changed there is one setting to try
         self._me = f"{socket.gethostname()} {uuid.uuid4().hex}"
         self._own = own_settings(spec, space)
+        self._numbers: list[int] = []  # by place, those in the study, where trials that were given up have numbers too
         with quiet():
             self._study = storage.optuna.create_study(
                 study_name=title,
@@ -152,8 +153,6 @@ class ArmStudy:
             )
             self._id = storage.database.get_study_id_from_name(title)
             self._require_same(_asked(spec, space, seeds))
-            if space and not self._study.get_trials(deepcopy=False):
-                self._study.enqueue_trial(self._own, skip_if_exists=True)
 
     @property
     def finished(self) -> bool:
@@ -164,41 +163,40 @@ class ArmStudy:
         """Return the trials that this process is to run next, newly proposed or left behind by one that died."""
         with quiet():
             kept = self._kept()
-            mine = [trial for trial in kept if self._left_behind(trial)]
+            self._numbers = [trial.number for trial in kept]
+            mine = [self._tried(place, trial) for place, trial in enumerate(kept) if self._left_behind(trial)]
             told = sum(trial.state.is_finished() for trial in kept)
             goal = (told // self._batch + 1) * self._batch
             if self.storage.shared and not mine:
                 goal = max(goal, len(kept) + self._batch)  # others run the rest of this batch
-            while len(kept) < min(goal, self._total):
-                proposed = self._propose(len(kept))
-                kept = self._kept()
-                mine.extend(trial for trial in kept if trial.number == proposed)
-            for trial in mine:
-                self._note(trial.number, "seen", [self._me, time.time()])
-            return [self._tried(trial, kept) for trial in mine]
+            while len(self._numbers) < min(goal, self._total):
+                place = len(self._numbers)
+                proposed = self._propose(place)
+                self._numbers.append(proposed.number)
+                mine.append(Tried(number=place, settings=self._settings(place, proposed.params)))
+            self.alive(mine)
+            return mine
 
     def alive(self, trials: Sequence[Tried]) -> None:
-        """Say that these trials still run."""
-        with quiet():
-            for trial in trials:
-                self._note(self._numbers()[trial.number], "seen", [self._me, time.time()])
+        """Say that these trials still run, where another machine might else take them over."""
+        if self.storage.shared:
+            with quiet():
+                for trial in trials:
+                    self._note(trial, "seen", [self._me, time.time()])
 
     def tell(self, trial: Tried, runs: Sequence[str]) -> None:
         """Write down what came of a trial. What another process told before stays."""
+        result = {**trial.as_json(), "runs": list(runs)}
         with quiet():
-            number = self._numbers()[trial.number]
             with suppress(self.storage.optuna.exceptions.UpdateFinishedTrialError):
-                self._note(number, "settings", dict(trial.settings))
-                self._note(number, "runs", list(runs))
-                self._note(number, "nll", trial.nll if math.isfinite(trial.nll) else None)
-                self._note(number, "failed", trial.failed)
-            self._study.tell(number, trial.validation, skip_if_finished=True)
+                self._note(trial, "result", result)
+            self._study.tell(self._numbers[trial.number], trial.validation, skip_if_finished=True)
 
     def told(self) -> list[Tried]:
         """Return all trials that were told, in their order."""
         with quiet():
-            kept = self._kept()[: self._total]
-            return [self._tried(trial, kept) for trial in kept if trial.state.is_finished()]
+            kept = list(enumerate(self._kept()))[: self._total]
+            return [self._tried(place, trial) for place, trial in kept if trial.state.is_finished()]
 
     def importance(self, least: int) -> dict[str, float] | None:
         """Shares of the variance of the error that each setting explains, by functional ANOVA over a random forest.
@@ -240,9 +238,6 @@ class ArmStudy:
                 self._study.tell(trial.number, state=states.FAIL, skip_if_finished=True)
         return sorted(kept, key=lambda trial: trial.number)
 
-    def _numbers(self) -> list[int]:
-        return [trial.number for trial in self._kept()]
-
     def _left_behind(self, trial: Any) -> bool:
         return not trial.state.is_finished() and (not self.storage.shared or self._silent(trial))
 
@@ -250,8 +245,8 @@ class ArmStudy:
         who, when = trial.user_attrs.get("seen", ["", trial.datetime_start.timestamp()])
         return who == self._me or time.time() - when > SILENT_SECONDS
 
-    def _propose(self, place: int) -> int:
-        """Ask for one more trial and return its number in the study.
+    def _propose(self, place: int) -> Any:
+        """Ask for one more trial.
 
         A sampler of its own for each trial, seeded by its place, needs no memory that a stop could lose; arms that
         share settings begin with the same draws.
@@ -261,8 +256,11 @@ class ArmStudy:
             n_startup_trials=RANDOM_FIRST,
             constant_liar=True,
         )
+        waiting = self.storage.optuna.trial.TrialState.WAITING
+        if place == 0 and self.space and not self._study.get_trials(deepcopy=False, states=(waiting,)):
+            self._study.enqueue_trial(self._own)
         distributions = {name: self._distribution(part) for name, part in self.space.items()}
-        return int(self._study.ask(distributions).number)
+        return self._study.ask(distributions)
 
     def _distribution(self, part: Range | Choice) -> Any:
         known = self.storage.optuna.distributions
@@ -272,25 +270,28 @@ class ArmStudy:
             return known.IntDistribution(int(part.low), int(part.high), log=part.log)
         return known.FloatDistribution(part.low, part.high, log=part.log)
 
-    def _tried(self, trial: Any, kept: Sequence[Any]) -> Tried:
-        place = next(place for place, other in enumerate(kept) if other.number == trial.number)
-        settings = {name: _legible(float(trial.params[name]), part) for name, part in self.space.items()}
+    def _settings(self, place: int, params: Mapping[str, Any]) -> dict[str, float]:
         if place == 0:
-            settings = self._own  # to the last digit
+            return self._own  # to the last digit
+        return {name: _legible(float(params[name]), part) for name, part in self.space.items()}
+
+    def _tried(self, place: int, trial: Any) -> Tried:
+        settings = self._settings(place, trial.params)
         if not trial.state.is_finished():
             return Tried(number=place, settings=settings)
-        nll = trial.user_attrs.get("nll")
+        result = trial.user_attrs["result"]
         return Tried(
             number=place,
             settings=settings,
             validation=float(trial.value),
-            nll=math.inf if nll is None else float(nll),
-            failed=trial.user_attrs.get("failed"),
+            nll=math.inf if result["nll"] is None else float(result["nll"]),
+            failed=result.get("failed"),
         )
 
-    def _note(self, number: int, key: str, value: Json) -> None:
-        trial = self.storage.database.get_trial_id_from_study_id_trial_number(self._id, number)
-        self.storage.database.set_trial_user_attr(trial, key, value)
+    def _note(self, trial: Tried, key: str, value: Json) -> None:
+        number = self._numbers[trial.number]
+        known = self.storage.database.get_trial_id_from_study_id_trial_number(self._id, number)
+        self.storage.database.set_trial_user_attr(known, key, value)
 
 
 @contextmanager
