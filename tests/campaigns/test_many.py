@@ -84,9 +84,9 @@ def test_the_quickest_way_is_taken(seconds, way):
 
 def test_a_trial_of_a_few_steps_is_short_and_writes_nothing(tmp_path):
     jobs = [(spec, tmp_path / name) for name, spec in seeds(20, epochs=1000).items()]
-    estimated(jobs[:2], Shared(), 1)  # imports of the first call
+    estimated(jobs[:2], Shared(), 1, Silent())  # imports of the first call
     before, began = torch.get_rng_state(), time.perf_counter()
-    found = estimated(jobs, Shared(), 2)
+    found = estimated(jobs, Shared(), 2, Silent())
     assert time.perf_counter() - began < 2
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(tmp_path.iterdir())

@@ -10,19 +10,31 @@ from torch import nn
 from torch.nn import functional as F
 
 from limbeck.data.tensors import TensorSet
-from limbeck.errors import MismatchError, RunError
+from limbeck.errors import DataError, MismatchError, RunError
 from limbeck.files import read_json
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import EnsembleOf
 from limbeck.teachers.frozen import FrozenTeacher
 from limbeck.training.distill import distill
 from limbeck.training.evaluate import Predictions, scores, scores_of_many
+from limbeck.training.place import find_place
 from limbeck.training.progress import Silent
 from limbeck.training.rebuild import load_student
 from limbeck.training.recording import record
-from limbeck.training.stacking.distill import distill_stacked
+from limbeck.training.stacking.distill import Shared, distill_stacked
 from limbeck.training.stacking.reasons import CannotStack, why_not_stacked
-from tiny import ADAM, CLASSES, FEATURES, alone, multilabel_rows, specification, splits, student, teacher
+from tiny import (
+    ADAM,
+    CLASSES,
+    FEATURES,
+    alone,
+    multilabel_rows,
+    specification,
+    splits,
+    student,
+    teacher,
+    unlabelled_rows,
+)
 
 
 def stacked(specs, folder, **more):
@@ -275,3 +287,27 @@ def test_a_step_that_fails_is_a_reason_to_go_apart(tmp_path):
     specs = [alone(data=few, student=normalised, seed=seed, optimizer=ADAM) for seed in range(2)]
     with pytest.raises(CannotStack, match="in a stack their students raise ValueError: Expected more than 1 value"):
         stacked(specs, tmp_path)
+
+
+def other_rows():
+    return TensorSet(
+        torch.randn(53, FEATURES, generator=torch.Generator().manual_seed(3)), labels=[0, 1, 2] * 17 + [0, 1]
+    )
+
+
+def test_what_is_loaded_once_is_known_by_the_rows_that_it_is_of(tmp_path):
+    record(specification(data=splits), tmp_path / "store", watcher=Silent())
+    taught = specification(data=splits, teacher=None, targets=tmp_path / "store")
+    found, place = Shared(), find_place("cpu", "float32")
+    first = found.teachers(taught, tmp_path / "run", place, Silent())
+    again = found.teachers(replace(taught, seed=4, objective=SoftTargets()), tmp_path / "other", place, Silent())
+    assert again is first
+    with pytest.raises(MismatchError, match="is not the row that was recorded"):
+        found.teachers(replace(taught, data=other_rows), tmp_path / "run", place, Silent())
+
+
+def test_rows_without_labels_are_refused_where_a_term_needs_them_though_another_does_not(tmp_path):
+    record(specification(data=unlabelled_rows), tmp_path / "store", watcher=Silent())
+    soft = specification(data=unlabelled_rows, teacher=None, targets=tmp_path / "store", objective=SoftTargets())
+    with pytest.raises(DataError, match="The training rows have no labels, which the term 'hard' needs"):
+        stacked([soft, replace(soft, objective=HardLabels())], tmp_path / "runs")

@@ -8,10 +8,10 @@ their end costs about the same either way, and is left out.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal, TypeAlias, final
 
 import torch
@@ -20,11 +20,13 @@ from limbeck.data.splits import Splits
 from limbeck.specification import Distillation
 from limbeck.training.distill import prepare_fit, with_student
 from limbeck.training.interrupt import StopRequest
-from limbeck.training.place import find_place
-from limbeck.training.progress import Silent
+from limbeck.training.place import Place, find_place
+from limbeck.training.progress import Silent, Watcher
 from limbeck.training.randomness import seeded
 from limbeck.training.runner import Backend, cores
 from limbeck.training.stacking.distill import Job, Shared, stacked_fit
+from limbeck.training.worker import using_threads
+from limbeck.types import Teacher
 
 Engine: TypeAlias = Literal["auto", "stacked", "apart"]
 """How many runs are executed: by whichever way a quick trial finds quickest, as stacks, or each by itself."""
@@ -60,15 +62,19 @@ class Estimate:
 class _Sample(Shared):
     """The first training rows of what is loaded: enough for the steps of a trial."""
 
-    def __init__(self, found: Shared) -> None:
+    def __init__(self, found: Shared, watcher: Watcher) -> None:
         super().__init__()
-        self._found = found
+        self._found, self._watcher = found, watcher
 
     def splits(self, spec: Distillation) -> Splits:
         """Return a few training rows, and no others."""
         train = self._found.splits(spec).train
         few = min(len(train), _STEPS * spec.batch_size)
         return Splits(train=train if few == len(train) else train.subset(torch.arange(few)))
+
+    def teachers(self, spec: Distillation, out: Path, place: Place, watcher: Watcher) -> dict[str, Teacher]:
+        """Return those of the whole data, compared with all rows: what is said of them is said once."""
+        return self._found.teachers(spec, out, place, self._watcher)
 
 
 def cheapest(found: Estimate, backend: Backend) -> Way:
@@ -79,14 +85,14 @@ def cheapest(found: Estimate, backend: Backend) -> Way:
     return min(ways, key=ways.__getitem__)
 
 
-def estimated(jobs: Sequence[Job], found: Shared, workers: int) -> Estimate:
+def estimated(jobs: Sequence[Job], found: Shared, workers: int, watcher: Watcher) -> Estimate:
     """Try a few steps of each way; nothing is written. Raises: CannotStack; the errors of loading."""
     workers = max(1, min(workers, len(jobs)))
     steps = [_steps(job, found) for job in jobs]
-    sample = _Sample(found)
+    sample = _Sample(found, watcher)
     with seeded(jobs[0][0].seed):
         fixed, each = _stacked_step(jobs, sample)
-        with _threads(max(1, cores() // workers)):
+        with using_threads(max(1, cores() // workers)):
             alone = _alone_step(jobs[0], sample)
             shared = _stacked_step(jobs, sample) if workers > 1 else (math.inf, math.inf)
     started = START_UP if workers > 1 else 0.0
@@ -138,13 +144,3 @@ def _alone_step(job: Job, found: Shared) -> float:
         if now > until:
             break
     return quickest
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -86,13 +86,13 @@ def _stacked(
         try:
             way: Way = "here"
             if engine == "auto":
-                estimate = estimated(group, found, workers)
+                estimate = estimated(group, found, workers, watcher)
                 way = cheapest(estimate, backend)
                 watcher.say(_sentence(way, estimate))
             if way == "here":
                 distill_stacked(group, resume=True, watcher=watcher, found=found)
             elif way == "shares":
-                _in_shares(group, tasks, watcher, what, workers, backend)
+                run_in_shares(group, tasks, watcher, what, workers, backend)
             else:
                 apart += group
         except CannotStack as error:
@@ -159,7 +159,7 @@ def _sentence(way: Way, found: Estimate) -> str:
     )
 
 
-def _in_shares(
+def run_in_shares(
     group: Sequence[Job], tasks: Mapping[Path, Json], watcher: Watcher, what: str, workers: int, backend: Backend
 ) -> None:
     """Train a stack's share in each of several processes."""

@@ -19,7 +19,7 @@ def in_worker(function: Callable[..., Result], task: Task, threads: int) -> Resu
 
     Whoever runs the processes would wrap what is raised in the worker's traceback.
     """
-    with _threads(threads):
+    with using_threads(threads):
         try:
             return function(**task)
         except LimbeckError as error:
@@ -29,7 +29,8 @@ def in_worker(function: Callable[..., Result], task: Task, threads: int) -> Resu
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def using_threads(count: int) -> Iterator[None]:
+    """A block in which torch computes with so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

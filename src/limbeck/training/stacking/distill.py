@@ -89,21 +89,27 @@ class Shared:
 
     def splits(self, spec: Distillation) -> Splits:
         """The rows that a specification names. Raises: the errors of loading."""
-        key = "\n".join(map(encoded, (spec.data, spec.validation, spec.split_seed, spec.augment, spec.view_seed)))
+        key = _rows_key(spec)
         if key not in self._splits:
             self._splits[key] = rows_for(spec)
+        elif not self._splits[key].train.labelled:
+            rows_for(spec)  # whether they are enough for this specification's terms is another question
         return self._splits[key]
 
     def teachers(self, spec: Distillation, out: Path, place: Place, watcher: Watcher) -> dict[str, Teacher]:
         """Who answers for the rows of each split. Raises: as `distill` does."""
         if not spec.goal.needs_teacher:
             return {}
-        parts = (spec.targets, spec.teacher, spec.teacher_prepare, spec.augment, spec.views, spec.view_seed)
-        key = "\n".join((str(place.device), str(spec.targets), str(spec.teacher), *map(encoded, parts[2:])))
+        named = (str(place.device), str(spec.targets), encoded(spec.teacher), encoded(spec.teacher_prepare))
+        key = "\n".join((*named, encoded(spec.views), _rows_key(spec)))
         if key not in self._teachers:
             room = room_beside(out, place, watcher, 1)
             self._teachers[key] = teachers_for(spec, self.splits(spec), room)
         return self._teachers[key]
+
+
+def _rows_key(spec: Distillation) -> str:
+    return "\n".join(map(encoded, (spec.data, spec.validation, spec.split_seed, spec.augment, spec.view_seed)))
 
 
 def stacked_fit(
