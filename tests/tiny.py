@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from limbeck.data.splits import Splits
+from limbeck.data.splits import Splits, without_test
 from limbeck.data.tensors import TensorSet
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import Distillation
@@ -43,6 +43,11 @@ def multilabel_rows():
 
 def splits():
     return Splits(train=rows(), validation=rows(19, seed=1), test=rows(17, seed=2))
+
+
+def splits_alone():
+    """The same rows without those that are tested on: what a teacher may see."""
+    return without_test(splits)
 
 
 def doubled(columns):

@@ -1,0 +1,171 @@
+"""One question, many runs: the teacher recorded once, every rival tuned alike, every ablation, over paired seeds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import final
+
+from limbeck.campaigns.ablations import ablations
+from limbeck.campaigns.arms import Arm
+from limbeck.campaigns.many import Engine, run_specifications
+from limbeck.campaigns.plan import Campaign, Record, arm_to_json
+from limbeck.campaigns.rivals import rivals
+from limbeck.campaigns.search import Found, search
+from limbeck.campaigns.space import applied, default_space
+from limbeck.campaigns.teacher import describe_teacher
+from limbeck.errors import DataError, SpecificationError
+from limbeck.evidence.exposure import exposure
+from limbeck.specification import Distillation, EnsembleOf, Json
+from limbeck.targets.open import is_store
+from limbeck.teachers.ensemble import Ensemble
+from limbeck.training.forms import Form
+from limbeck.training.progress import Watcher
+from limbeck.training.recording import record
+from limbeck.training.resolve import resolve_data
+from limbeck.training.run import Run
+from limbeck.training.runner import Backend
+
+DISTILLED = "distilled"
+TARGETS = "targets"
+"""Where a campaign keeps the answers of its teacher, below its folder."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """How the runs of a campaign are executed; none of it changes a number but by rounding."""
+
+    watcher: Watcher
+    parallel: int | None = None
+    """How many processes at most; None for one per core."""
+    backend: Backend = "loky"
+    """Local processes, or a Ray cluster."""
+    engine: Engine = "auto"
+    """Stacked in one process, apart, or whichever a quick trial finds quicker."""
+
+
+def run_campaign(campaign: Campaign, out: Path, means: Means, *, origin: Json = None) -> None:
+    """Run what is still to do of a campaign into its folder; what is finished is not run again.
+
+    In this order: the teacher's answers are recorded; settings of the distilled student and of every rival are searched
+    on validation rows, by runs that have no test rows; they are written down; only then is every arm run at every seed
+    and scored. `campaign.json` says at any time which run answers which arm and seed.
+
+    Raises: ResumeError where `out` holds another campaign; what a run raises; Interrupted.
+    """
+    began = monotonic()
+    splits = resolve_data(campaign.distilled)
+    if splits.test is None or not splits.test.labelled:
+        raise DataError("A campaign judges on labelled test rows, and the data bring none; give a test split.")
+    if splits.validation is None or not splits.validation.labelled:
+        raise DataError("A campaign chooses settings on labelled validation rows, and the data bring none.")
+    state = Record(campaign, out, origin=origin)
+    if state.finished(campaign.seeds):
+        return
+    taught = with_recorded_targets(campaign.distilled, out / TARGETS, means)
+    arms, found, left_out = _tuned(campaign, taught, out, means)
+    explained = ablations(arms[DISTILLED].spec, out / "altered", campaign.ablations, watcher=means.watcher)
+    arms.update({arm.name: arm for arm in explained.arms})
+    state.write(
+        arms=[arm_to_json(arm, found[name].settings if name in found else {}) for name, arm in arms.items()],
+        search={name: one.as_json() for name, one in found.items()} or None,
+        left_out={**left_out, **explained.left_out},
+        saw=exposure(campaign.distilled, splits),
+    )
+    runs = _scored(campaign, arms, out, means)
+    spent = state.state.get("seconds", 0.0) + monotonic() - began
+    state.write(
+        runs={name: {str(seed): run.path.name for seed, run in row.items()} for name, row in runs.items()},
+        seconds=spent,
+        means={"backend": means.backend, "engine": means.engine, "parallel": means.parallel},
+    )
+    state.write(teacher=describe_teacher(campaign.distilled, taught, out / TARGETS, _first(runs), means.watcher))
+    state.finish(campaign.seeds)
+
+
+def with_recorded_targets(spec: Distillation, folder: Path, means: Means) -> Distillation:
+    """Return the specification with its teacher's answers as a store: its own, or one that is recorded into `folder`.
+
+    The members of an ensemble are kept apart, so that every temperature can be answered exactly.
+    """
+    if spec.targets is not None:
+        return spec
+    if isinstance(spec.teacher, str | Path) and is_store(spec.teacher):
+        return replace(spec, targets=spec.teacher, teacher=None)
+    form = Form(encoding="members") if isinstance(spec.teacher, EnsembleOf | Ensemble) else Form()
+    if not is_store(folder):
+        means.watcher.say(f"Recording the teacher's answers into {folder}")
+        record(
+            spec,
+            folder,
+            form=form,
+            resume=folder.exists(),
+            watcher=means.watcher,
+            parallel=means.parallel,
+            backend=means.backend,
+        )
+    return replace(spec, targets=folder)
+
+
+def _tuned(
+    campaign: Campaign, taught: Distillation, out: Path, means: Means
+) -> tuple[dict[str, Arm], dict[str, Found], dict[str, str]]:
+    """The distilled student and its rivals at the settings that validation rows chose for each, by equal search."""
+    space = campaign.space or default_space(taught)
+    distilled = Arm(
+        name=DISTILLED,
+        kind=DISTILLED,
+        title="student, distilled",
+        about="The student with its teacher, at the settings that validation rows chose.",
+        spec=replace(taught, teacher=None),
+        space=space,
+        notes={},
+    )
+    names = list(dict.fromkeys(("alone", *campaign.rivals)))
+    others = rivals(taught, out / "altered", names, cap=campaign.cap, watcher=means.watcher)
+    arms = {arm.name: arm for arm in (distilled, *others.arms)}
+    if "alone" not in arms:
+        raise SpecificationError(f"The student cannot be trained alone, so nothing can be judged: {others.left_out}.")
+    if not campaign.trials:
+        return arms, {}, others.left_out
+    found = search(
+        {name: (arm.spec, arm.space) for name, arm in arms.items() if arm.space is not None},
+        trials=campaign.trials,
+        seeds=campaign.selection_seeds,
+        execute=executor(out / "trials", means),
+        storage=out / "search.db",
+        watcher=means.watcher,
+    )
+    tuned = {
+        name: replace(arm, spec=applied(arm.spec, found[name].settings)) if name in found else arm
+        for name, arm in arms.items()
+    }
+    return tuned, dict(found), others.left_out
+
+
+def executor(folder: Path, means: Means) -> Callable[[Mapping[str, Distillation], str], Mapping[str, Run]]:
+    """Return what runs named specifications into a folder, by whatever means a campaign has."""
+
+    def execute(specs: Mapping[str, Distillation], what: str) -> Mapping[str, Run]:
+        return run_specifications(
+            specs,
+            folder,
+            watcher=means.watcher,
+            what=what,
+            parallel=means.parallel,
+            backend=means.backend,
+            engine=means.engine,
+        )
+
+    return execute
+
+
+def _scored(campaign: Campaign, arms: Mapping[str, Arm], out: Path, means: Means) -> dict[str, dict[int, Run]]:
+    specs = {f"{name}-{seed}": replace(arm.spec, seed=seed) for name, arm in arms.items() for seed in campaign.seeds}
+    found = executor(out / "runs", means)(specs, f"training {len(arms)} arms at {len(campaign.seeds)} seeds")
+    return {name: {seed: found[f"{name}-{seed}"] for seed in campaign.seeds} for name in arms}
+
+
+def _first(runs: Mapping[str, Mapping[int, Run]]) -> Run:
+    return next(iter(runs[DISTILLED].values()))
