@@ -1,14 +1,14 @@
 """scikit-learn's bundled digits: ten small networks teach a much smaller one that sees 256 rows."""
 
-from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import nn
 
-from limbeck.campaigns.trial import Trial
+from limbeck.campaigns.plan import Campaign
 from limbeck.data.digits import digits as digit_rows
 from limbeck.data.splits import without_test
+from limbeck.evidence.question import Question
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import Distillation, EnsembleOf
 
@@ -59,13 +59,15 @@ def digits(*, rows: int = ROWS, hidden: int = 16, members: int = MEMBERS) -> Dis
     )
 
 
-def trial(*, rows: int = ROWS, hidden: int = 16, members: int = MEMBERS, seeds: int = 8) -> Trial:
-    """The same student, taught and alone, each at the best of five learning rates, over `seeds` paired seeds."""
-    taught = digits(rows=rows, hidden=hidden, members=members)
-    return Trial(
-        taught=taught,
-        alone=replace(taught, teacher=None, objective=HardLabels()),
-        rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
-        selection_seeds=(100, 101, 102),
+def campaign(
+    *, rows: int = ROWS, hidden: int = 16, members: int = MEMBERS, seeds: int = 8, trials: int = 16
+) -> Campaign:
+    """The same student, distilled, by every rival and with one thing replaced at a time, over `seeds` paired seeds."""
+    return Campaign(
+        distilled=digits(rows=rows, hidden=hidden, members=members),
+        question=Question(worth=1.0, within=1.0),
         seeds=tuple(range(seeds)),
+        selection_seeds=(1000, 1001),
+        trials=trials,
+        rivals=("alone", "smoothed", "pseudo-labels", "longer"),
     )

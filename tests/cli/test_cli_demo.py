@@ -6,25 +6,30 @@ from dataclasses import replace
 import pytest
 
 from limbeck.cli.main import main
-from limbeck_recipes.digits import trial
+from limbeck.evidence.question import Question
+from limbeck_recipes.digits import campaign
 
-SMALL = "demo --members 2 --seeds 2 --rows 64 --parallel 1 --out"
+SMALL = "demo --members 2 --seeds 2 --rows 64 --trials 2 --engine apart --parallel 1 --out"
+ABLATIONS = ("hard-labels", "permuted")
+RIVALS = ("alone", "smoothed")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fewer_rates():
-    """Choose from two learning rates on one seed, where the demo chooses from five on three."""
+def fewer_controls():
+    """One seed chooses, and there are four controls and five epochs, where the demo has eleven and sixty."""
 
     def small(**settings):
-        return replace(trial(**settings), rates=(3e-3, 1e-2), selection_seeds=(100,))
+        plan = campaign(**settings)
+        distilled = replace(plan.distilled, epochs=5)
+        return replace(plan, distilled=distilled, selection_seeds=(100,), rivals=RIVALS, ablations=ABLATIONS)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("limbeck.cli.demo.trial", small)
+        patch.setattr("limbeck.cli.demo.campaign", small)
         yield
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, fewer_rates):
+def demo(tmp_path_factory, fewer_controls):
     """A small demo."""
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("demo") / "demo"
@@ -42,21 +47,24 @@ def test_the_summary_holds_what_a_script_would_read(demo):
         assert summary[arm].keys() == {"errors_mean", "errors_sd", "seeds"}
         assert summary[arm]["seeds"] == [0, 1]
         assert 0 <= summary[arm]["errors_mean"] <= 350
-    assert 0 <= summary["ensemble"]["errors_mean"] <= 35
+    assert 0 <= summary["teacher"]["errors"] <= 35
+    assert summary["teacher"]["saw"]["test"] == "no"
     assert summary["rows"] == {"train": 64, "validation": 250, "test": 350, "teacher": 1197}
-    low, high = summary["difference"]["interval"]
-    assert low <= summary["difference"]["mean"] <= high
-    assert summary["difference"]["mean"] == summary["scratch"]["errors_mean"] - summary["student"]["errors_mean"]
+    assert summary["verdict"] == "cannot tell"  # two pairs can show nothing
+    assert summary["interval"] == [None, None]
+    assert summary["replace"]["outcome"] in ("yes", "no", "cannot tell")
+    assert summary["controls"].keys() == {*RIVALS, *ABLATIONS}
+    more = 100 * (summary["scratch"]["errors_mean"] - summary["student"]["errors_mean"]) / 350
+    assert summary["difference"]["mean"] == pytest.approx(more)
 
 
 def test_everything_is_in_its_folder(demo):
-    assert {"campaign.json", "facts.json", "ledger.jsonl", "report.html", "runs", "summary.json"} == {
-        path.name for path in demo.iterdir()
-    }
+    there = {path.name for path in demo.iterdir()}
+    assert {"campaign.json", "facts.json", "report.html", "runs", "summary.json", "targets", "search.db"} <= there
     plan = json.loads((demo / "campaign.json").read_text())
-    assert plan["runs"].keys() == {"taught", "alone"}
-    assert plan["chosen_rates"].keys() == {"taught", "alone"}
-    assert len([path for path in (demo / "runs" / "teachers").iterdir() if path.is_dir()]) == 2
+    assert plan["runs"].keys() == {"distilled", *RIVALS, *ABLATIONS}
+    assert plan["plan"]["question"] == json.loads(json.dumps(plan["plan"]["question"]))
+    assert len([path for path in (demo / "teachers").iterdir() if path.is_dir()]) == 2
 
 
 def test_a_second_run_finds_what_the_first_left_and_says_the_same(demo, limbeck):
@@ -64,11 +72,9 @@ def test_a_second_run_finds_what_the_first_left_and_says_the_same(demo, limbeck)
     runs = {path: path.stat().st_mtime_ns for path in (demo / "runs").rglob("*.safetensors")}
     said = limbeck(SMALL, demo, "--resume")
     assert said.status == 0
-    assert "Distilled against labels alone, paired over 2 seeds: " in said.out
+    assert "with this teacher" in said.out
     assert f"page:    {demo}/report.html" in said.out
-    after = summary_of(demo)
-    assert after.pop("seconds_per_row").keys() == before.pop("seconds_per_row").keys()  # measured anew
-    assert after == before
+    assert summary_of(demo) == before
     assert {path: path.stat().st_mtime_ns for path in (demo / "runs").rglob("*.safetensors")} == runs
 
 
@@ -79,21 +85,18 @@ def test_the_page_of_a_demo_can_be_made_again(demo, limbeck):
     assert (demo / "report.html").stat().st_size > 0
 
 
-@pytest.mark.parametrize(
-    ("flags", "sentence"),
-    [
-        ("", "{demo} is not empty: use --resume to go on, --overwrite to start again, or choose another --out."),
-        (
-            "--resume --rows 65",
-            "The campaign {demo} was begun with other settings; go on with those, or choose another",
-        ),
-        (
-            "--resume --hidden 8",
-            "The campaign {demo} was begun with other settings; go on with those, or choose another",
-        ),
-    ],
-)
-def test_a_demo_of_other_settings_is_left_alone(demo, refused, flags, sentence):
-    before = {path: path.stat().st_mtime_ns for path in demo.iterdir()}
-    assert refused(SMALL, demo, *flags.split()).startswith(sentence.format(demo=demo))
-    assert {path: path.stat().st_mtime_ns for path in demo.iterdir()} == before
+def test_a_campaign_is_judged_again_by_compare_and_its_question_stays(demo, limbeck):
+    before = summary_of(demo)
+    assert limbeck("compare", demo).status == 0
+    assert summary_of(demo) == before
+    refused = limbeck("compare", demo, "--worth", 3)
+    assert refused.status == 2
+    assert "was fixed before its test rows were scored" in refused.err
+
+
+def test_the_whole_demo_has_every_ablation_three_rivals_and_a_question():
+    plan = campaign()
+    assert len(plan.ablations) == 7
+    assert len(plan.rivals) >= 3
+    assert len(plan.seeds) >= 8
+    assert plan.question == Question(worth=1.0, within=1.0)

@@ -7,8 +7,9 @@ from time import monotonic
 from typing import final
 
 from limbeck.campaigns.ablations import ablations
-from limbeck.campaigns.arms import Arm
-from limbeck.campaigns.many import Engine, run_specifications
+from limbeck.campaigns.arms import ALONE, DISTILLED, Arm
+from limbeck.campaigns.engine import Engine
+from limbeck.campaigns.many import run_specifications
 from limbeck.campaigns.plan import Campaign, Record, arm_to_json
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Found, search
@@ -20,13 +21,12 @@ from limbeck.specification import Distillation, EnsembleOf, Json
 from limbeck.targets.open import is_store
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.training.forms import Form
-from limbeck.training.progress import Watcher
+from limbeck.training.progress import Once, Watcher
 from limbeck.training.recording import record
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
 from limbeck.training.runner import Backend
 
-DISTILLED = "distilled"
 TARGETS = "targets"
 """Where a campaign keeps the answers of its teacher, below its folder."""
 
@@ -55,6 +55,7 @@ def run_campaign(campaign: Campaign, out: Path, means: Means, *, origin: Json = 
     Raises: ResumeError where `out` holds another campaign; what a run raises; Interrupted.
     """
     began = monotonic()
+    means = replace(means, watcher=Once(means.watcher))
     splits = resolve_data(campaign.distilled)
     if splits.test is None or not splits.test.labelled:
         raise DataError("A campaign judges on labelled test rows, and the data bring none; give a test split.")
@@ -110,22 +111,22 @@ def with_recorded_targets(spec: Distillation, folder: Path, means: Means) -> Dis
 
 def _tuned(
     campaign: Campaign, taught: Distillation, out: Path, means: Means
-) -> tuple[dict[str, Arm], dict[str, Found], dict[str, str]]:
+) -> tuple[dict[str, Arm], dict[str, Found], Mapping[str, str]]:
     """The distilled student and its rivals at the settings that validation rows chose for each, by equal search."""
     space = campaign.space or default_space(taught)
     distilled = Arm(
         name=DISTILLED,
-        kind=DISTILLED,
+        kind="distilled",
         title="student, distilled",
         about="The student with its teacher, at the settings that validation rows chose.",
         spec=replace(taught, teacher=None),
         space=space,
         notes={},
     )
-    names = list(dict.fromkeys(("alone", *campaign.rivals)))
+    names = list(dict.fromkeys((ALONE, *campaign.rivals)))
     others = rivals(taught, out / "altered", names, cap=campaign.cap, watcher=means.watcher)
     arms = {arm.name: arm for arm in (distilled, *others.arms)}
-    if "alone" not in arms:
+    if ALONE not in arms:
         raise SpecificationError(f"The student cannot be trained alone, so nothing can be judged: {others.left_out}.")
     if not campaign.trials:
         return arms, {}, others.left_out

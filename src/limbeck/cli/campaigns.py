@@ -49,30 +49,29 @@ def best_student(comparison: Comparison) -> Run:
 
 
 def _table(facts: dict[str, Any]) -> Table:
-    table = Table(title=f"Errors on {facts['rows']['test']:,} test rows, {len(facts['seeds'])} paired seeds")
-    for name in ("", "errors (mean ± sd)", "parameters", "distilled is better by"):
-        table.add_column(name, justify="left" if not name else "right")
+    table = Table(title=f"Wrong of {facts['rows']['test']:,} test rows in %, {len(facts['seeds'])} paired seeds")
+    table.add_column("")
+    table.add_column("mean ± sd", justify="right", no_wrap=True)
+    table.add_column("distilled is better by", justify="right", no_wrap=True)
     teacher = facts["teacher"]
     if teacher is not None:
-        table.add_row(Text(teacher["title"]), f"{teacher['mean']:.2f} %", _count(teacher["parameters"]), "")
-    for arm in facts["arms"]:
-        contrast = (
-            facts["verdict"] if arm["name"] == facts["verdict"]["against"] else facts["controls"].get(arm["name"])
-        )
-        table.add_row(
-            Text(arm["title"] if arm["kind"] != "ablation" else f"  {arm['title']}"),
-            f"{arm['mean']:.2f} ± {arm['sd']:.2f} %",
-            _count(arm["parameters"]),
-            "" if contrast is None or arm["name"] == DISTILLED else _points(contrast),
-        )
+        table.add_row(_who(teacher["title"], teacher["parameters"]), f"{teacher['mean']:.2f}", "")
+        table.add_section()
+    for number, arm in enumerate(facts["arms"]):
+        contrast = facts["controls"].get(arm["name"])
+        named = _who(arm["title"], arm["parameters"]) if arm["name"] == DISTILLED else Text(arm["title"])
+        table.add_row(named, f"{arm['mean']:.2f} ± {arm['sd']:.2f}", "" if contrast is None else _points(contrast))
+        kinds = [other["kind"] for other in facts["arms"][number : number + 2]]
+        if len(set(kinds)) > 1:
+            table.add_section()
     return table
+
+
+def _who(title: str, parameters: int | None) -> Text:
+    return Text(title if parameters is None else f"{title} ({parameters:,} parameters)")
 
 
 def _points(contrast: dict[str, Any]) -> str:
     low, high = contrast["interval"]
     bounds = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
     return f"{contrast['mean']:+.2f}{bounds}"
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"

@@ -1,6 +1,6 @@
 """facts.json and summary.json of a comparison: the verdicts, and everything that explains them, from records alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -163,15 +163,15 @@ def _arm(arm: ArmRuns, wrong_SN: NDArray[np.bool_], comparison: Comparison) -> d
     }
 
 
-def _mean_of(scored: list[Mapping[str, Any]], name: str) -> float | None:
-    return mean(found[name] for found in scored) if all(name in found for found in scored) else None
+def _mean_of(scored: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    return mean(float(found[name]) for found in scored) if all(name in found for found in scored) else None
 
 
-def _validation_points(summaries: list[Mapping[str, Any]]) -> float | None:
+def _validation_points(summaries: Sequence[Mapping[str, Any]]) -> float | None:
     scored = [found["student"].get("validation") for found in summaries]
     if not all(found is not None and "errors" in found for found in scored):
         return None
-    return mean(100.0 * found["errors"] / found["rows"] for found in scored)
+    return mean(100.0 * float(found["errors"]) / float(found["rows"]) for found in scored)
 
 
 def _band(runs: Mapping[int, Run]) -> dict[str, list[float]] | None:

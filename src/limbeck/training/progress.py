@@ -43,6 +43,22 @@ class Silent:
 
 
 @final
+class Once:
+    """Passes everything on, but says no line twice: of many runs alike, one tells it for all."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._said: set[str] = set()
+        self.start, self.advance, self.end = watcher.start, watcher.advance, watcher.end
+
+    def say(self, line: str) -> None:
+        """Say a line that was not said before."""
+        if line not in self._said:
+            self._said.add(line)
+            self._watcher.say(line)
+
+
+@final
 class PlainLines:
     """A line at the start, at the end, and at most every `seconds` in between; for logs and pipes."""
 
