@@ -1,9 +1,9 @@
 """Which way many runs of one architecture are quickest: as one stack, as a stack in each of several processes, apart.
 
-The rule: a few steps are timed, of one run alone, of a small stack and of a larger one. A stack's step takes a fixed
-time and a time for each replica, a straight line through the two. Times the steps that there are, and START_UP where
-processes must be started, this gives the seconds of each way; the least is taken. What runs do between steps and at
-their end costs about the same either way, and is left out.
+The rule: a few steps are timed, of one run alone, of the whole stack, and of one process's share of it; where so many
+steps of one run would take longer than a trial should, of a smaller stack, whose time is multiplied. Times the steps
+that there are, and START_UP where processes must be started, this gives the seconds of each way; the least is taken.
+What runs do between steps and at their end costs about the same either way, and is left out.
 """
 
 import math
@@ -36,9 +36,9 @@ Way: TypeAlias = Literal["here", "shares", "apart"]
 
 START_UP = 3.0
 """Seconds until processes that were started have imported what they need."""
-_SIZES = (2, 8)
-_STEPS = 4
-_SECONDS = 0.1  # of each trial, or one step
+_STEPS = 6
+_SECONDS = 0.1
+"""Of a trial's steps, and of as many steps of one run as a stack in a trial may have students."""
 
 
 @final
@@ -90,19 +90,20 @@ def estimated(jobs: Sequence[Job], found: Shared, workers: int, watcher: Watcher
     workers = max(1, min(workers, len(jobs)))
     steps = [_steps(job, found) for job in jobs]
     sample = _Sample(found, watcher)
+    with seeded(jobs[0][0].seed), using_threads(max(1, cores() // workers)):
+        alone = _alone_step(jobs[0], sample)
+        share = jobs[: -(-len(jobs) // workers)]
+        shared = _stacked_step(share, sample, alone) if 1 < len(share) < len(jobs) else math.inf
     with seeded(jobs[0][0].seed):
-        fixed, each = _stacked_step(jobs, sample)
-        with using_threads(max(1, cores() // workers)):
-            alone = _alone_step(jobs[0], sample)
-            shared = _stacked_step(jobs, sample) if workers > 1 else (math.inf, math.inf)
+        whole = _stacked_step(jobs, sample, alone)
+    # Of runs of unequal length the last are alone: a step then costs between as much as before, and in proportion.
+    lasting = (max(steps) + sum(steps) / len(steps)) / 2
     started = START_UP if workers > 1 else 0.0
     return Estimate(
         count=len(jobs),
         workers=workers,
-        here=fixed * max(steps) + each * sum(steps),
-        shares=started + shared[0] * max(steps) + shared[1] * sum(steps) / workers
-        if len(jobs) >= 2 * workers > 2
-        else math.inf,
+        here=whole * lasting,
+        shares=started + shared * lasting,
         apart=started + alone * max(*steps, sum(steps) / workers),
     )
 
@@ -112,18 +113,12 @@ def _steps(job: Job, found: Shared) -> int:
     return spec.epochs * -(-len(found.splits(spec).train) // spec.batch_size)
 
 
-def _stacked_step(jobs: Sequence[Job], found: Shared) -> tuple[float, float]:
-    """Seconds of a step: of any stack, and more for each replica."""
-    sizes = sorted({min(size, len(jobs)) for size in _SIZES})
-    seconds = []
-    for size in sizes:
-        # At equal distances: what differs from run to run, such as their objectives, is in the sample too.
-        some = [jobs[number * len(jobs) // size] for number in range(size)]
-        seconds.append(stacked_fit(some, watcher=Silent(), found=found).timed_steps(_STEPS, _SECONDS))
-    if len(sizes) == 1:
-        return 0.0, seconds[0] / sizes[0]
-    each = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
-    return max(seconds[1] - each * sizes[1], 0.0), each
+def _stacked_step(jobs: Sequence[Job], sample: Shared, alone: float) -> float:
+    """Seconds of a step of a stack."""
+    size = min(len(jobs), max(2, int(_SECONDS / alone)))
+    # At equal distances: what differs from run to run, such as their objectives, is in a smaller stack too.
+    some = [jobs[number * len(jobs) // size] for number in range(size)]
+    return stacked_fit(some, watcher=Silent(), found=sample).timed_steps(_STEPS, _SECONDS) * len(jobs) / size
 
 
 def _alone_step(job: Job, found: Shared) -> float:

@@ -1,5 +1,6 @@
 """Many specifications into many folders, as stacks or side by side; what is finished is not run again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -147,16 +148,11 @@ def _fall_back(count: int, reason: str) -> str:
 
 
 def _sentence(way: Way, found: Estimate) -> str:
-    taken = {
-        "here": "as one stack",
-        "shares": f"as {found.workers} stacks side by side",
-        "apart": "one by one, side by side" if found.workers > 1 else "one by one",
-    }[way]
-    return (
-        f"{found.count} students are trained {taken}. By a quick trial, in seconds: {found.here:.1f} as one stack, "
-        f"{found.shares:.1f} as {found.workers} stacks side by side, {found.apart:.1f} one by one in {found.workers} "
-        "processes."
-    )
+    each = f"one by one in {found.workers} processes" if found.workers > 1 else "one by one"
+    names: dict[Way, str] = {"here": "as one stack", "shares": f"as {found.workers} stacks side by side", "apart": each}
+    seconds = {"here": found.here, "shares": found.shares, "apart": found.apart}
+    tried = (f"{seconds[name]:.1f} {words}" for name, words in names.items() if math.isfinite(seconds[name]))
+    return f"{found.count} students are trained {names[way]}. By a quick trial, in seconds: {', '.join(tried)}."
 
 
 def run_in_shares(
