@@ -20,7 +20,7 @@ from limbeck.campaigns import search as searching
 from limbeck.campaigns import studies
 from limbeck.campaigns.many import run_specifications
 from limbeck.campaigns.search import search
-from limbeck.campaigns.space import Choice, Range, applied, default_space
+from limbeck.campaigns.space import Choice, Range, applied, default_space, space_to_json
 from limbeck.campaigns.temperatures import raise_temperature
 from limbeck.errors import (
     ArgumentError,
@@ -550,6 +550,8 @@ TRIALS = [
 def test_facts_of_trials():
     assert best_so_far(TRIALS) == [12.0, 12.0, 9.0, 9.0]
     assert sensitivity(TRIALS)["rate"] == [(0.01, 9.0), (0.05, 10.0), (0.1, 12.0)]
-    assert at_an_edge(TRIALS, TRIALS[2]["settings"]) == ["rate"]
-    assert at_an_edge(TRIALS, TRIALS[3]["settings"]) == []
+    space = space_to_json({"rate": Range(0.01, 1.0, log=True), "epochs": Range(0, 4), "weight_decay": Choice((0, 1))})
+    where = {(0.012, 0.1): ["rate"], (0.013, 0.1): [], (0.1, 3.9): ["epochs"], (0.9, 3.7): ["rate"]}
+    for (rate_, epochs), edges in where.items():
+        assert at_an_edge(space, {"rate": rate_, "epochs": epochs, "weight_decay": 0}) == edges
     assert gained(TRIALS) == {"own": 12.0, "best": 9.0, "sd": pytest.approx(1.5275, abs=1e-4)}

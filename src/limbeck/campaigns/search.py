@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeAlias, final
 
-from limbeck.campaigns.space import Settings, Space, applied, check_space
+from limbeck.campaigns.space import Settings, Space, applied, check_space, space_to_json
 from limbeck.campaigns.studies import WORST, ArmStudy, Tried, beating, opened
 from limbeck.data.splits import without_test
 from limbeck.errors import ArgumentError, DataError, NonFiniteLoss, SpecificationError
@@ -41,6 +41,8 @@ class Found:
     """The mean validation error at these settings, in points: the best of many, so it flatters."""
     trials: Sequence[Tried]
     """All that was tried, in order; the first are the specification's own settings."""
+    space: Space
+    """Where it looked."""
     importance: Mapping[str, float] | None
     """The share of the variance of the error that each setting explains; None where too few trials can tell."""
     seeds: Sequence[int]
@@ -53,6 +55,7 @@ class Found:
         return {
             "trials": [trial.as_json() for trial in self.trials],
             "chosen": dict(self.settings),
+            "space": space_to_json(self.space),
             "importance": None if self.importance is None else dict(self.importance),
             "validation": self.value,
             "seeds": list(self.seeds),
@@ -201,6 +204,7 @@ def _found(study: ArmStudy, seeds: Sequence[int]) -> Found:
         spec=applied(study.spec, best.settings),
         value=best.validation,
         trials=tried,
+        space=study.space,
         importance=study.importance(LEAST_FOR_IMPORTANCE),
         seeds=tuple(seeds),
     )

@@ -15,6 +15,7 @@ from limbeck.objective import HardLabels, Objective, SoftTargets, Weighted
 from limbeck.specification import Distillation, Json
 from limbeck.targets.open import is_store, open_targets
 from limbeck.targets.remote import is_address
+from limbeck.targets.store import Targets
 from limbeck.training.resolve import load_splits
 
 RATE_SPAN = 30.0
@@ -169,13 +170,22 @@ def answerable(spec: Distillation) -> tuple[float, ...] | None:
 
     Raises: what reading the targets raises.
     """
+    targets = recorded_targets(spec)
+    return None if targets is None else targets.temperatures
+
+
+def recorded_targets(spec: Distillation) -> Targets | None:
+    """Open what a specification's teacher was recorded as; None where it is a live one, or none.
+
+    Raises: what reading the targets raises.
+    """
     source = _targets_of(spec)
     if source is None:
         return None
     if is_address(str(source)) or Path(source).is_dir():
-        return open_targets(source).temperatures
+        return open_targets(source)
     rows = load_splits(spec).train  # the columns of a file are the data's classes
-    return open_targets(source, classes=rows.classes, head=rows.head).temperatures
+    return open_targets(source, classes=rows.classes, head=rows.head)
 
 
 def space_to_json(space: Space) -> dict[str, Json]:

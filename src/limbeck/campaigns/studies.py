@@ -20,11 +20,9 @@ from typing import Any, final
 
 from filelock import FileLock, Timeout
 
-from limbeck.campaigns.space import Choice, Range, Space, own_settings, space_to_json
+from limbeck.campaigns.space import Choice, Range, Space, own_settings, recorded_targets, space_to_json
 from limbeck.errors import MissingExtra, ResumeError, RunError, SpecificationError
 from limbeck.specification import Distillation, Json, identity, to_json
-from limbeck.targets.open import open_targets
-from limbeck.training.resolve import load_splits
 
 RANDOM_FIRST = 6
 """Trials of an arm that are drawn at random, its own settings among them, before any is modelled."""
@@ -349,20 +347,14 @@ _OTHERS = {
 
 def _asked(spec: Distillation, space: Space, seeds: Sequence[int]) -> dict[str, Json]:
     """What makes a search another one; not where its targets lie, which may differ from machine to machine."""
+    targets = recorded_targets(spec)
     own = identity(to_json(spec), leave_out=("seed", "targets"))
     return {
         "specification": hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest(),
-        "targets": _fingerprint(spec),
+        "targets": None if targets is None else targets.fingerprint,
         "space": json.dumps(space_to_json(space), sort_keys=True),
         "seeds": list(seeds),
     }
-
-
-def _fingerprint(spec: Distillation) -> str | None:
-    if spec.targets is None:
-        return None
-    rows = load_splits(spec).train
-    return open_targets(spec.targets, classes=rows.classes, head=rows.head).fingerprint
 
 
 def _legible(value: float, part: Range | Choice) -> float:

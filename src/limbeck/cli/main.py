@@ -16,12 +16,14 @@ COMMANDS = {
     "demo": "the main job on real bundled digits: an ensemble, a small student, a verdict, a page",
     "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --student --teacher|--targets",
     "record": "run a SPEC's teacher once over the rows and keep its soft targets, to teach from as often as you like",
+    "search": "choose temperature, weights, rate and decay from recorded targets, for the student and for its rivals",
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
+    "compare": "the verdicts: what the teaching was worth, and whether the student can replace the teacher",
     "judge": "the same verdicts on predictions from elsewhere: DISTILLED.npz ALONE.npz --labels LABELS.npy",
     "report": "make the page of a finished run again",
 }
 
-RESUMABLE = (["demo"], ["distill"], ["record"])
+RESUMABLE = (["demo"], ["distill"], ["record"], ["search"])
 """Commands with a flag --resume."""
 
 

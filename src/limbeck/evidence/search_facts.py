@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from limbeck.specification import Json
 
 SEARCH = "search.json"
 """The file that marks the folder of a search."""
+
+EDGE = 0.05
+"""The share of a range that counts as its end."""
 
 
 def facts_of_search(
@@ -83,13 +87,20 @@ def sensitivity(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[flo
     return {name: sorted(points) for name, points in found.items()}
 
 
-def at_an_edge(trials: Sequence[Mapping[str, Any]], chosen: Mapping[str, float]) -> list[str]:
-    """Settings whose chosen value is the smallest or largest that was tried: the best may lie beyond."""
-    return [
-        name
-        for name, points in sensitivity(trials).items()
-        if len({value for value, _ in points}) > 2 and chosen.get(name) in (points[0][0], points[-1][0])
-    ]
+def at_an_edge(space: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, float]) -> list[str]:
+    """Settings chosen within a twentieth of an end of their range, beyond which there are others: so may be the best.
+
+    `space` is what `space_to_json` says. A range that begins at 0 has nothing below it.
+    """
+    found = []
+    for name, part in space.items():
+        if "low" not in part:
+            continue
+        low, high, value = part["low"], part["high"], chosen[name]
+        place = log(value / low) / log(high / low) if part["log"] else (value - low) / (high - low)
+        if place > 1 - EDGE or (place < EDGE and low > 0):
+            found.append(name)
+    return found
 
 
 def gained(trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:
