@@ -12,6 +12,8 @@ from limbeck._version import __version__
 
 _WHERE = {
     "Batch": "limbeck.types",
+    "Campaign": "limbeck.campaigns.plan",
+    "Comparison": "limbeck.evidence.comparison",
     "Cosine": "limbeck.schedules",
     "Dense": "limbeck.types",
     "Distillation": "limbeck.specification",
@@ -27,9 +29,11 @@ _WHERE = {
     "LogitMatching": "limbeck.objective",
     "Loss": "limbeck.objective",
     "MapStyleSet": "limbeck.data.mapstyle",
+    "Means": "limbeck.campaigns.campaign",
     "Objective": "limbeck.objective",
     "ObjectiveValue": "limbeck.objective",
     "PairedDifference": "limbeck.evidence.statistics",
+    "Question": "limbeck.evidence.question",
     "RecordedTeacher": "limbeck.targets.teacher",
     "Rows": "limbeck.types",
     "Run": "limbeck.training.run",
@@ -43,11 +47,14 @@ _WHERE = {
     "TopK": "limbeck.types",
     "TransferSet": "limbeck.types",
     "distill": "limbeck.training.distill",
+    "facts_of_comparison": "limbeck.evidence.campaign",
     "hub": "limbeck.data.hub",
     "load_student": "limbeck.training.rebuild",
     "paired_difference": "limbeck.evidence.statistics",
     "record": "limbeck.training.recording",
+    "run_campaign": "limbeck.campaigns.campaign",
     "table": "limbeck.data.tables",
+    "verdict": "limbeck.evidence.verdict",
 }
 
 __all__ = ["__version__", *_WHERE, "data", "functional", "load_data"]  # noqa: PLE0604

@@ -1,7 +1,7 @@
 """One question, many runs: the teacher recorded once, every rival tuned alike, every ablation, over paired seeds."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import final
@@ -16,12 +16,14 @@ from limbeck.campaigns.search import Found, search
 from limbeck.campaigns.space import applied, default_space
 from limbeck.campaigns.teacher import describe_teacher
 from limbeck.errors import DataError, SpecificationError
+from limbeck.evidence.comparison import Comparison, of_campaign
 from limbeck.evidence.exposure import exposure
 from limbeck.specification import Distillation, EnsembleOf, Json
 from limbeck.targets.open import is_store
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.training.forms import Form
 from limbeck.training.progress import Once, Watcher
+from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.recording import record
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
@@ -36,7 +38,8 @@ TARGETS = "targets"
 class Means:
     """How the runs of a campaign are executed; none of it changes a number but by rounding."""
 
-    watcher: Watcher
+    watcher: Watcher = field(default_factory=default_watcher)
+    """Is told how far it has come; a bar on a terminal and plain lines elsewhere unless given."""
     parallel: int | None = None
     """How many processes at most; None for one per core."""
     backend: Backend = "loky"
@@ -45,16 +48,24 @@ class Means:
     """Stacked in one process, apart, or whichever a quick trial finds quicker."""
 
 
-def run_campaign(campaign: Campaign, out: Path, means: Means, *, origin: Json = None) -> None:
-    """Run what is still to do of a campaign into its folder; what is finished is not run again.
+def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None, *, origin: Json = None) -> Comparison:
+    """Run what is still to do of a campaign into its folder, and return what its evidence is read from.
 
     In this order: the teacher's answers are recorded; settings of the distilled student and of every rival are searched
     on validation rows, by runs that have no test rows; they are written down; only then is every arm run at every seed
-    and scored. `campaign.json` says at any time which run answers which arm and seed.
+    and scored. `campaign.json` says at any time which run answers which arm and seed. What is finished is not run
+    again.
+
+    Args:
+        campaign: the plan.
+        out: its folder, new or holding the same campaign.
+        means: processes, engine and backend; what suits this machine if None.
+        origin: how it was asked for (a command's words), kept as it is.
 
     Raises: ResumeError where `out` holds another campaign; what a run raises; Interrupted.
     """
-    began = monotonic()
+    began, out = monotonic(), Path(out)
+    means = means or Means()
     means = replace(means, watcher=Once(means.watcher))
     splits = resolve_data(campaign.distilled)
     if splits.test is None or not splits.test.labelled:
@@ -63,7 +74,7 @@ def run_campaign(campaign: Campaign, out: Path, means: Means, *, origin: Json = 
         raise DataError("A campaign chooses settings on labelled validation rows, and the data bring none.")
     state = Record(campaign, out, origin=origin)
     if state.finished(campaign.seeds):
-        return
+        return of_campaign(out)
     taught = with_recorded_targets(campaign.distilled, out / TARGETS, means)
     arms, found, left_out = _tuned(campaign, taught, out, means)
     explained = ablations(arms[DISTILLED].spec, out / "altered", campaign.ablations, watcher=means.watcher)
@@ -83,6 +94,7 @@ def run_campaign(campaign: Campaign, out: Path, means: Means, *, origin: Json = 
     )
     state.write(teacher=describe_teacher(campaign.distilled, taught, out / TARGETS, _first(runs), means.watcher))
     state.finish(campaign.seeds)
+    return of_campaign(out)
 
 
 def with_recorded_targets(spec: Distillation, folder: Path, means: Means) -> Distillation:

@@ -9,9 +9,8 @@ from limbeck.campaigns.campaign import Means, run_campaign
 from limbeck.cli.campaigns import show_comparison
 from limbeck.cli.flags import parsed
 from limbeck.errors import SpecificationError
-from limbeck.evidence.comparison import PLAN, of_campaign
+from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.statistics import MOST_EXACT_SEEDS
-from limbeck.training.progress import watcher
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import claim
 from limbeck_recipes.digits import campaign
@@ -70,5 +69,5 @@ def run(words: Sequence[str]) -> None:
     resolve_data(plan.distilled)  # what is missing is said before anything is written
     claim(demo.out, resume=demo.resume, overwrite=demo.overwrite, mark=PLAN)
     origin = {"command": "limbeck demo", "title": f"{demo.members} networks teach one"}
-    run_campaign(plan, demo.out, Means(watcher=watcher(), parallel=demo.parallel, engine=demo.engine), origin=origin)
-    show_comparison(of_campaign(demo.out))
+    means = Means(parallel=demo.parallel, engine=demo.engine)
+    show_comparison(run_campaign(plan, demo.out, means, origin=origin))

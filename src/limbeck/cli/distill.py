@@ -14,10 +14,9 @@ from limbeck.cli.parts import from_parts
 from limbeck.cli.show import show_run
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
-from limbeck.evidence.comparison import PLAN, of_campaign
+from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.question import Question
 from limbeck.training.distill import distill
-from limbeck.training.progress import watcher
 from limbeck.training.run import claim
 from limbeck.training.runner import Backend
 
@@ -120,9 +119,8 @@ def _prove(asked: Asked[Common], origin: dict[str, str]) -> None:
         cap=common.cap,
     )
     claim(out, resume=common.resume, overwrite=common.overwrite, mark=PLAN)
-    means = Means(watcher=watcher(), parallel=common.parallel, engine=common.engine, backend=common.backend)
-    run_campaign(campaign, out, means, origin=origin)
-    show_comparison(of_campaign(out))
+    means = Means(parallel=common.parallel, engine=common.engine, backend=common.backend)
+    show_comparison(run_campaign(campaign, out, means, origin=origin))
 
 
 def folder_of(asked: Asked[Common]) -> Path:
