@@ -172,9 +172,9 @@ def test_the_content_policy_forbids_every_load():
     assert "default-src 'none'; img-src data:;" in page(RUN)
 
 
-def test_what_is_no_run_and_no_trial_is_refused():
-    with pytest.raises(RunError, match="Got the kind 'campaign'"):
-        page({"kind": "campaign"})
+def test_facts_of_no_known_kind_are_refused():
+    with pytest.raises(RunError, match="Got the kind 'poem'"):
+        page({"kind": "poem"})
 
 
 @pytest.mark.parametrize("missing", ["plotly", "jinja2"])

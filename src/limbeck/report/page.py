@@ -1,20 +1,28 @@
-"""The page of a run or a trial: one HTML file that opens offline and asks nothing of any network."""
+"""The page of a run, a trial or a comparison: one HTML file that opens offline and asks nothing of any network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from limbeck.errors import MissingExtra, RunError
 from limbeck.files import write_text
-from limbeck.report.figures import PALETTE
+from limbeck.report.campaign.content import campaign_content
+from limbeck.report.figures.drawing import PALETTE
 from limbeck.report.run_page import run_content
 from limbeck.report.trial_page import trial_content
 
+_CONTENT: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "run": run_content,
+    "trial": trial_content,
+    "campaign": campaign_content,
+}
+
 
 def write_page(facts: Mapping[str, Any], path: Path) -> Path:
-    """Write the page of the facts of a run or a trial, and return its path.
+    """Write the page of the facts of a run, a trial or a comparison, and return its path.
 
-    Raises: MissingExtra without Plotly or Jinja2; RunError for facts of neither kind.
+    Raises: MissingExtra without Plotly or Jinja2; RunError for facts of no such kind.
     """
     write_text(path, page(facts))
     return path
@@ -24,12 +32,12 @@ def page(facts: Mapping[str, Any]) -> str:
     """Return the page as HTML. Raises: as `write_page`."""
     try:
         import jinja2
-        import plotly.offline
+        import plotly.graph_objects  # noqa: F401 - the figures need it
     except ImportError as error:
         raise MissingExtra("the page", "report") from error
     kind = facts.get("kind")
-    if kind not in ("run", "trial"):
-        raise RunError(f"The page shows the facts of a run or a trial. Got the kind {kind!r}.")
+    if kind not in _CONTENT:
+        raise RunError(f"The page shows the facts of a run, a trial or a campaign. Got the kind {kind!r}.")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("limbeck.report"),
         autoescape=True,  # titles, class names and texts are users' data
@@ -37,15 +45,19 @@ def page(facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    content = trial_content(facts) if kind == "trial" else run_content(facts)
-    setting = facts.get("setting") or {}
+    around = {**(facts.get("setting") or {}), **(facts.get("provenance") or {}), **facts}
     return environment.get_template(f"{kind}.html").render(
-        content,
+        _CONTENT[kind](facts),
         palette=PALETTE,
-        plotly=plotly.offline.get_plotlyjs,
-        versions=_present(facts.get("versions") or setting.get("versions")),
-        hardware=_hardware(facts.get("hardware") or setting.get("hardware")),
+        plotly=_bundle,
+        versions=_present(around.get("versions")),
+        hardware=_hardware(around.get("hardware")),
     )
+
+
+def _bundle() -> str:
+    """The script that draws the figures: the part of plotly.js that knows lines, bars and heatmaps."""
+    return (files("limbeck.report") / "vendor" / "plotly-cartesian.min.js").read_text(encoding="utf-8")
 
 
 def _present(versions: Mapping[str, str | None] | None) -> str:

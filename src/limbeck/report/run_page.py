@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from limbeck.report.figures import gradient_cosines, gradient_norms, run_terms, validation_curves
+from limbeck.report.figures.pulls import gradient_cosines, gradient_norms
+from limbeck.report.figures.run import run_terms, validation_curves
 from limbeck.report.samples import gallery
 from limbeck.report.words import amount, count, decimal, rate, share, size
 

@@ -82,7 +82,7 @@ def gallery(samples: Mapping[str, Any]) -> Gallery | None:
     sigmoid = samples.get("head") == "sigmoid"
     softened = leading.get(ENTROPY_TEMPERATURE) or next(iter(leading.values()))
     ranked = sorted(range(len(softened)), key=lambda row: -_entropy(softened[row], sigmoid))
-    drawn, vectors = _drawn(samples.get("columns") or {})
+    drawn, vectors = drawn_column(samples.get("columns") or {})
     classes = len(softened[0])
     return Gallery(
         cards=[_card(samples, row, drawn, softened[row]) for row in ranked[:MOST_CARDS]],
@@ -90,14 +90,14 @@ def gallery(samples: Mapping[str, Any]) -> Gallery | None:
         asked=len(softened),
         classes=classes,
         highest=HIGHEST_CLASSES if classes > MOST_CLASSES else None,
-        short=all(len(name) <= 3 for name in _names(samples.get("classes"), classes)),
+        short=all(len(name) <= 3 for name in names_of(samples.get("classes"), classes)),
         labelled=samples.get("labels") is not None,
         sigmoid=sigmoid,
         vectors=vectors,
     )
 
 
-def _drawn(columns: Mapping[str, Any]) -> tuple[list[str] | None, bool]:
+def drawn_column(columns: Mapping[str, Any]) -> tuple[list[str] | None, bool]:
     """The first column that can be drawn, and whether it holds plain vectors."""
     for column in columns.values():
         drawn = pictures(column)
@@ -108,9 +108,9 @@ def _drawn(columns: Mapping[str, Any]) -> tuple[list[str] | None, bool]:
 
 def _card(samples: Mapping[str, Any], row: int, drawn: list[str] | None, softened: Sequence[float]) -> Card:
     answers, sigmoid = samples["answers"], samples.get("head") == "sigmoid"
-    names = _names(samples.get("classes"), len(softened))
+    names = names_of(samples.get("classes"), len(softened))
     labels = samples.get("labels")
-    true = None if labels is None else _true(labels[row])
+    true = None if labels is None else true_classes(labels[row])
     teacher, student = answers.get("teacher") or {}, answers.get("student") or {}
     said = [
         _answer(who, by_temperature["1"][row], names, true, sigmoid)
@@ -120,7 +120,7 @@ def _card(samples: Mapping[str, Any], row: int, drawn: list[str] | None, softene
     return Card(
         id=str(samples["ids"][row]),
         picture=None if drawn is None else drawn[row],
-        text=_text(samples.get("columns") or {}, row),
+        text=text_of(samples.get("columns") or {}, row),
         label=None if true is None else (listing([names[index] for index in sorted(true)]) or "none"),
         answers=said,
         temperatures=list(teacher),
@@ -136,11 +136,12 @@ def _card(samples: Mapping[str, Any], row: int, drawn: list[str] | None, softene
     )
 
 
-def _names(classes: Sequence[str] | None, number: int) -> list[str]:
+def names_of(classes: Sequence[str] | None, number: int) -> list[str]:
+    """Names of classes, or their numbers where they have none."""
     return [str(index) for index in range(number)] if classes is None else [str(name) for name in classes]
 
 
-def _true(label: Any) -> set[int]:
+def true_classes(label: Any) -> set[int]:
     """Classes that a label names: one for a softmax head, any number for a sigmoid head."""
     if isinstance(label, list):
         return {index for index, value in enumerate(label) if value > 0.5}
@@ -169,7 +170,8 @@ def _bar(value: float) -> Bar:
     return Bar(width=round(100 * value, 2), text=share(value))
 
 
-def _text(columns: Mapping[str, Any], row: int) -> str | None:
+def text_of(columns: Mapping[str, Any], row: int) -> str | None:
+    """All texts of a row, cut where they are long; None where it has none."""
     found = [str(column[row]) for column in columns.values() if column and isinstance(column[row], str)]
     text = " / ".join(found)
     return (text[:MOST_CHARACTERS].rstrip() + " …" if len(text) > MOST_CHARACTERS else text) or None

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from limbeck.report.figures import ARM_NAMES, arm_terms, paired_differences, paired_seeds, rate_grid, validation_curves
+from limbeck.report.figures.run import validation_curves
+from limbeck.report.figures.trial import ARM_NAMES, arm_terms, paired_differences, paired_seeds, rate_grid
 from limbeck.report.samples import gallery
 from limbeck.report.words import average, count, duration, listing, probability, rate, share, spread
 

@@ -15,7 +15,7 @@ from limbeck.data.splits import Splits
 from limbeck.files import append_json, write_json, write_tensors, write_text
 from limbeck.models import fingerprint, parameter_count
 from limbeck.specification import Distillation
-from limbeck.training.card import model_card
+from limbeck.training.card import About, model_card, task_of
 from limbeck.training.evaluate import Predictions, predict_student, predict_teacher, scores
 from limbeck.training.loop import Fit
 from limbeck.training.recorded import origin_of
@@ -61,7 +61,8 @@ def harvest(
     write_tensors(out / "student" / "model.safetensors", weights)
     summary = _summary(fit, student, found, teacher_found)
     write_json(out / "student" / "config.json", _config(fit, student, classes))
-    write_text(out / "student" / "README.md", model_card(out.name, summary, classes))
+    about = About(task=task_of(splits.train.rows(torch.arange(1)).columns))
+    write_text(out / "student" / "README.md", model_card(out.name, summary, classes, about))
     name, rows = next((name, rows) for name, rows in reversed(_parts(splits)) if rows is not None)
     keep_samples(rows, student, fit.teachers.get(name), fit.loss, fit.place, out / "samples")
     write_json(out / "summary.json", summary)

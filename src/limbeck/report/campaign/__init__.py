@@ -1,0 +1,1 @@
+"""The page of a comparison: two verdicts, and everything that explains them."""

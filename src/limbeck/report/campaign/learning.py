@@ -1,0 +1,73 @@
+"""How the arms learned: validation errors over the epochs, with a band over the seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from limbeck.evidence.words import points
+from limbeck.report.campaign.looks import Look, look_of, looks
+from limbeck.report.figures.drawing import Figure, Table, Trace, axis, drawn_line, figure, mode_of, plain
+
+GROUP = "curves"
+
+
+def learning_curves(facts: Mapping[str, Any]) -> Figure | None:
+    """Draw each arm's mean validation error with its band; None without curves."""
+    curves = facts.get("curves") or {}
+    if not curves:
+        return None
+    known = looks(facts)
+    traces = [trace for name, found in curves.items() for trace in _band(look_of(known, name), found)]
+    where = (facts.get("rows") or {}).get("validation")
+    rows = "validation rows" if where is None else f"{where:,} validation rows"
+    return figure(
+        "Errors on the validation rows, epoch by epoch",
+        alt="Mean validation error of each arm over the epochs, with the range over the seeds: "
+        + "; ".join(
+            f"{look_of(known, name).title} ends at {points(found['mean'][-1])} %" for name, found in curves.items()
+        )
+        + ".",
+        caption="Each line is a mean over the seeds, and its band reaches from the best seed to the worst. A wide band "
+        "means that luck matters. Tick other arms to lay them over.",
+        traces=traces,
+        layout={
+            "xaxis": {**axis("epochs"), "showgrid": False},
+            "yaxis": {**axis(f"{rows} wrong, %"), "rangemode": "tozero"},
+        },
+        height=380,
+        table=Table(
+            ["arm", "after the first epoch", "lowest", "at the end", "range over seeds at the end"],
+            [
+                [
+                    look_of(known, name).title,
+                    points(found["mean"][0]),
+                    points(min(found["mean"])),
+                    points(found["mean"][-1]),
+                    f"{points(found['low'][-1])} to {points(found['high'][-1])}",
+                ]
+                for name, found in curves.items()
+            ],
+        ),
+        group=GROUP,
+    )
+
+
+def _band(look: Look, found: Mapping[str, Any]) -> list[Trace]:
+    """The band as one closed outline, then the line on top of it."""
+    outline = drawn_line(
+        [*found["epoch"], *reversed(found["epoch"])],
+        [*found["high"], *reversed(found["low"])],
+        look.colour,
+        width=0,
+        hoverinfo="skip",
+        meta=look.name,
+        visible=look.shown,
+    )
+    line = drawn_line(found["epoch"], found["mean"], look.colour, mode=mode_of(found["mean"]), visible=look.shown)
+    line |= {"line": {**line["line"], "dash": look.dash}, "meta": look.name}
+    line |= {"hovertemplate": f"{plain(look.title)}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>"}
+    return [{**outline, "fill": "toself", "fillcolor": _faint(look.colour)}, line]
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.15)"

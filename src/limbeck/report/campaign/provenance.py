@@ -1,0 +1,109 @@
+"""Where the page comes from: the command, versions, rows, seeds, every arm's settings, and what no verdict covers."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from limbeck.report.campaign.search import number
+from limbeck.report.words import count, duration
+
+Facts = Mapping[str, Any]
+
+
+class Provenance(NamedTuple):
+    """What the section shows."""
+
+    command: str
+    told: list[tuple[str, str]]
+    limits: list[str]
+    settings: tuple[list[str], list[list[str]]] | None
+    """Headings and rows: what each arm trained with."""
+    raw: tuple[list[str], list[list[str]]] | None
+    """Headings and rows: test rows wrong, seed by seed."""
+
+
+def provenance(facts: Facts) -> Provenance:
+    """Lay out what is known of how the page came about."""
+    found = facts.get("provenance") or {}
+    return Provenance(
+        command=found.get("command") or "",
+        told=_told(facts, found),
+        limits=_limits(facts),
+        settings=_settings(facts),
+        raw=_raw(facts),
+    )
+
+
+def _told(facts: Facts, found: Facts) -> list[tuple[str, str]]:
+    told = []
+    rows = {name: number for name, number in (facts.get("rows") or {}).items() if number is not None}
+    if rows:
+        uses = {"train": "to learn from", "validation": "to choose settings and epochs", "test": "to judge"}
+        said = [f"{count(number)} {uses.get(name, name)}" for name, number in rows.items()]
+        told.append(("Rows", f"{'; '.join(said)}."))
+    if facts.get("seeds"):
+        seeds = ", ".join(map(str, facts["seeds"]))
+        chosen = ", ".join(map(str, facts.get("selection_seeds") or []))
+        told.append(
+            ("Seeds", f"{seeds} judge." + (f" {chosen} chose the settings, and judge nothing." if chosen else ""))
+        )
+    ledger = facts.get("ledger") or {}
+    if ledger.get("scorings"):
+        runs = f", in {count(ledger['runs'])} runs" if ledger.get("runs") else ""
+        told.append(("Ledger", f"The test rows were scored {count(ledger['scorings'])} times{runs}."))
+    how = [
+        f"{name}: {found[key]}"
+        for key, name in (("engine", "engine"), ("backend", "side by side with"))
+        if found.get(key)
+    ]
+    if found.get("seconds"):
+        how.append(f"it took {_long(found['seconds'])}")
+    if how:
+        told.append(("How it ran", f"{'; '.join(how)}."))
+    if found.get("time"):
+        told.append(("Finished", str(found["time"]).replace("T", " ").replace("+00:00", " UTC")))
+    return told
+
+
+def _long(seconds: float) -> str:
+    if seconds < 100:
+        return duration(seconds)
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _limits(facts: Facts) -> list[str]:
+    """What the verdicts do not cover, as sentences."""
+    saw = (facts.get("teacher") or {}).get("saw") or {}
+    said = [
+        "One teacher: another one, or the same trained again, might teach otherwise.",
+        "These test rows: the interval covers the chance of seeds; on other rows of the same kind all numbers would "
+        "differ somewhat (see “sharpness of these runs”).",
+        "These settings, as they were chosen on the validation rows; a longer search might find others.",
+        "Times and sizes are of this machine and this way of running.",
+    ]
+    if "unknown" in saw.values():
+        said.append("Whether the teacher saw the rows that judge is not known; if it did, its gain is overstated.")
+    return said
+
+
+def _settings(facts: Facts) -> tuple[list[str], list[list[str]]] | None:
+    arms = [arm for arm in facts.get("arms") or [] if arm.get("settings")]
+    names = list(dict.fromkeys(name for arm in arms for name in arm["settings"]))
+    if not names:
+        return None
+    rows = [
+        [
+            arm.get("title") or arm["name"],
+            *(number(arm["settings"][name]) if name in arm["settings"] else "" for name in names),
+        ]
+        for arm in arms
+    ]
+    return ["arm", *(name.replace("_", " ") for name in names)], rows
+
+
+def _raw(facts: Facts) -> tuple[list[str], list[list[str]]] | None:
+    arms = [arm for arm in facts.get("arms") or [] if arm.get("wrong")]
+    if not arms:
+        return None
+    seeds = facts.get("seeds") or range(len(arms[0]["wrong"]))
+    rows = [[arm.get("title") or arm["name"], *(count(wrong) for wrong in arm["wrong"])] for arm in arms]
+    return ["arm", *(f"seed {seed}" for seed in seeds)], rows

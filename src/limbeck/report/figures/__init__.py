@@ -1,0 +1,1 @@
+"""Figures from facts, by what they are about."""
