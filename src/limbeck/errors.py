@@ -4,6 +4,7 @@ LimbeckError                    one clear sentence: what was wrong, where, what 
  x ArgumentError                an argument of a function is out of its range or of the wrong shape (also a ValueError)
  x SpecificationError           a specification, a flag, a reference or a file cannot be understood
    - NotImportable              another process or a resume would need a name, and there is none (a lambda, a closure)
+   - CannotStack                runs cannot be trained as one stacked model; apart they may well
  x DataError                    a dataset, a column, a split or its labels are not what was asked for
  x MismatchError                teacher, student, data and recorded targets disagree: classes, heads, rows, temperatures
  x ObjectiveError               a named term of the objective cannot be computed
@@ -34,6 +35,10 @@ class SpecificationError(LimbeckError):
 
 class NotImportable(SpecificationError):
     """An object has no importable name, where another process or a resume needs one."""
+
+
+class CannotStack(SpecificationError):
+    """Runs cannot be trained as one stacked model; apart they may well."""
 
 
 class DataError(LimbeckError):

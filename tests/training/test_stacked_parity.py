@@ -17,7 +17,7 @@ from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
 from limbeck.training.stacking.distill import distill_stacked
-from tiny import CLASSES, FEATURES, MOMENTUM, cosine, dropout_student, specification, splits, unlabelled_rows
+from tiny import CLASSES, FEATURES, MOMENTUM, cosine, doubled, dropout_student, specification, splits, unlabelled_rows
 
 EPOCHS = 8
 """Of seven steps each, the last on five rows: more than fifty steps."""
@@ -220,6 +220,20 @@ def test_without_labels_and_without_validation_rows(store, tmp_path):
     for stacked, alone in pairs:
         kept = [sorted(path.name for path in run.checkpoints.iterdir()) for run in (stacked, alone)]
         assert kept[0] == kept[1] == ["kept-00000007", "kept-00000014", "last-00000014"]
+        ours, theirs = (
+            read_tensors(run.checkpoints / "kept-00000007" / "student.safetensors") for run in (stacked, alone)
+        )
+        assert_same(ours, theirs, **TOLERANCE)
+
+
+def double_dropout_student():
+    return dropout_student().double()
+
+
+def test_in_float64_nothing_but_rounding_differs(base, tmp_path):
+    precise = replace(base, student=double_dropout_student, prepare=doubled, clip_norm=0.5)
+    pairs = both_ways([replace(precise, seed=seed, optimizer=MOMENTUM) for seed in range(2)], tmp_path)
+    assert_same_runs(pairs, {"rtol": 1e-10, "atol": 1e-10})
 
 
 def test_the_optimisers_state_goes_on_where_a_run_of_its_own_would(base, tmp_path):

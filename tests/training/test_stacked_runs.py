@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from limbeck.data.tensors import TensorSet
-from limbeck.errors import DataError, MismatchError, RunError
+from limbeck.errors import CannotStack, DataError, MismatchError, RunError
 from limbeck.files import read_json
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import EnsembleOf
@@ -22,7 +22,7 @@ from limbeck.training.progress import Silent
 from limbeck.training.rebuild import load_student
 from limbeck.training.recording import record
 from limbeck.training.stacking.distill import Shared, distill_stacked
-from limbeck.training.stacking.reasons import CannotStack, why_not_stacked
+from limbeck.training.stacking.reasons import why_not_stacked
 from tiny import (
     ADAM,
     CLASSES,

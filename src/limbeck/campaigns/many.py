@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from limbeck.campaigns.engine import Engine, Estimate, Way, cheapest, estimated
-from limbeck.errors import ArgumentError
+from limbeck.errors import ArgumentError, CannotStack
 from limbeck.models import architecture
 from limbeck.references import called
 from limbeck.specification import Distillation, Json, from_json, require_importable
@@ -18,7 +18,7 @@ from limbeck.training.randomness import seeded
 from limbeck.training.run import Run
 from limbeck.training.runner import Backend, cores, run_all
 from limbeck.training.stacking.distill import Job, Shared, distill_stacked
-from limbeck.training.stacking.reasons import CannotStack, encoded, stack_key, why_not_stacked
+from limbeck.training.stacking.reasons import encoded, stack_key, why_not_stacked
 
 LARGEST = 2**26
 """Most weights of all students of a stack together; more students make several stacks, one after the other."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck.data.splits import Splits
+from limbeck.errors import CannotStack
 from limbeck.models import architecture
 from limbeck.specification import Distillation, Json
 from limbeck.training import randomness
@@ -23,7 +24,7 @@ from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded
 from limbeck.training.run import Run, claim
 from limbeck.training.stacking.fit import StackedFit
-from limbeck.training.stacking.reasons import CannotStack, encoded, why_not_stacked
+from limbeck.training.stacking.reasons import encoded, why_not_stacked
 from limbeck.training.stacking.replica import Replica
 from limbeck.types import Teacher
 

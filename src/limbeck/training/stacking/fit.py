@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limbeck.data.loader import Loader
 from limbeck.data.order import epoch_order
-from limbeck.errors import Interrupted, LimbeckError
+from limbeck.errors import CannotStack, Interrupted, LimbeckError
 from limbeck.models import arranger_of
 from limbeck.references import what_was_raised
 from limbeck.specification import Json
@@ -31,7 +31,7 @@ from limbeck.training.progress import Watcher
 from limbeck.training.recorded import views_of
 from limbeck.training.stacking.goals import Goals, StackedMeter, means
 from limbeck.training.stacking.probe import StackedProbe
-from limbeck.training.stacking.reasons import CannotStack, encoded
+from limbeck.training.stacking.reasons import encoded
 from limbeck.training.stacking.replica import Ending, Replica, moment_of, write_run
 from limbeck.training.stacking.rows import ViewRows, require_row_by_row, rows_of_view, taken
 from limbeck.training.stacking.scoring import Scoring
@@ -234,7 +234,9 @@ class StackedFit:
     def timed_steps(self, most: int, seconds: float) -> float:
         """Take a few steps and return the seconds of the quickest; for a trial, after which the stack is of no use."""
         quickest, until = math.inf, time.perf_counter() + seconds
-        for _, chosen in zip(range(most), torch.split(self._order(0), self._train.batch_size, dim=1), strict=False):
+        size = min(self._train.batch_size, len(self.rows))
+        whole = self._order(0)[:, : len(self.rows) // size * size]  # a smaller last batch would be quicker
+        for chosen in torch.split(whole, size, dim=1)[:most]:
             began = time.perf_counter()
             with _as_reason():
                 self.take_step(chosen)

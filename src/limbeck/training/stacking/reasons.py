@@ -5,13 +5,12 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import nn, optim
 from torch.optim import Optimizer
 
-from limbeck.errors import SpecificationError
 from limbeck.specification import Distillation, identity, to_json
 from limbeck.targets.open import is_store
 from limbeck.training.place import has_bfloat16
@@ -46,11 +45,6 @@ ELEMENTWISE: tuple[type[Optimizer], ...] = (
     optim.SGD,
 )
 """Optimisers that treat every number of a parameter alike, whatever its neighbours: a stack of parameters is one."""
-
-
-@final
-class CannotStack(SpecificationError):
-    """Runs cannot be trained as one stack; apart they may well."""
 
 
 def why_not_stacked(specs: Sequence[Distillation]) -> str | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.loader import Loader
-from limbeck.training.stacking.reasons import CannotStack
+from limbeck.errors import CannotStack
 from limbeck.types import Answer, Batch, Dense, Knowledge, ModelInput, Prepare, Sampled, Teacher, TopK
 
 MOST_BYTES = 2**31
