@@ -8,8 +8,7 @@ Shape legend, this file:  R replicas, N training rows, B rows of a batch, C clas
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -18,9 +17,7 @@ from torch import Tensor
 
 from limbeck.data.loader import Loader
 from limbeck.data.order import epoch_order
-from limbeck.errors import CannotStack, Interrupted, LimbeckError
-from limbeck.models import arranger_of
-from limbeck.references import what_was_raised
+from limbeck.errors import CannotStack, Interrupted
 from limbeck.specification import Json
 from limbeck.training.checkpoint import Checkpoint
 from limbeck.training.distill import probed
@@ -29,18 +26,16 @@ from limbeck.training.interrupt import StopRequest
 from limbeck.training.place import Place
 from limbeck.training.progress import Watcher
 from limbeck.training.recorded import views_of
+from limbeck.training.stacking.checks import check_prepares, check_same_as_alone
 from limbeck.training.stacking.goals import Goals, StackedMeter, means
 from limbeck.training.stacking.probe import StackedProbe
-from limbeck.training.stacking.reasons import encoded
+from limbeck.training.stacking.reasons import as_reason, encoded
 from limbeck.training.stacking.replica import Ending, Replica, moment_of, write_run
-from limbeck.training.stacking.rows import ViewRows, require_row_by_row, rows_of_view, taken
+from limbeck.training.stacking.rows import ViewRows, rows_of_view, taken
 from limbeck.training.stacking.scoring import Scoring
-from limbeck.training.stacking.stack import Noise, Stack, call_alone
+from limbeck.training.stacking.stack import Noise, Stack
 from limbeck.training.stacking.steppers import Stepper, clip, grouped
 from limbeck.types import TransferSet
-
-_NEAR = {torch.float64: 1e-9}
-"""By how much, of the largest logit, a stack may differ from a student alone on the first batch; 1e-3 in float32."""
 
 
 @final
@@ -72,13 +67,12 @@ class StackedFit:
         self.rows = rows_of_view(self._train, self._loss.prepare, 0, place.device)
         self._view = 0
         self._scoring = Scoring(self._spec, self._splits, self._loss, place)
-        with _as_reason():
+        with as_reason():
             self.stack = Stack([own.materials.student for own in self.replicas])
         self._noise = Noise(
             first.materials.student, [_own_generator(own, place) for own in self.replicas], place.device
         )
-        self._check_rows()
-        self._check_same_as_alone()
+        self._check()
         self._steppers = self._made_steppers(groups)
         self._meter = StackedMeter()
         self.step, self.epoch = 0, 0
@@ -87,8 +81,6 @@ class StackedFit:
             for own in self.replicas:
                 self._scoring.taught(own.materials.teachers.get("validation"), "validation")
         self._arrange()
-
-    # -- what is put together ------------------------------------------------------------------------------------------
 
     def _loader(self, own: Replica, rows: TransferSet) -> Loader:
         spec = own.spec
@@ -134,38 +126,20 @@ class StackedFit:
         batch = next(self._train.sequential(positions, batch_size=self._spec.probe_rows)).to(self._place.device)
         return ViewRows(inputs=batch.inputs[self._loss.prepare], labels=batch.labels, ids=batch.ids, view=0)
 
-    def _check_rows(self) -> None:
-        """Refuse a `prepare` that looks beyond a row, and replicas whose own `prepare`s differ."""
+    def _check(self) -> None:
+        prepares = [own.materials.loss.prepare for own in self.replicas]
+        loaders = {
+            prepare: self._loader(own, self._splits.train) for prepare, own in zip(prepares, self.replicas, strict=True)
+        }
         order = epoch_order(len(self.rows), self._spec.seed, 0)
-        for positions in (order[: self._train.batch_size], order[:2], order[-1:]):
-            require_row_by_row(self._train, self._loss.prepare, self.rows, positions)
-        for own in self.replicas:
-            prepare = own.materials.loss.prepare
-            if prepare != self._loss.prepare:
-                require_row_by_row(self._loader(own, self._splits.train), prepare, self.rows, order[:2])
-
-    @torch.no_grad()
-    def _check_same_as_alone(self) -> None:
-        """Let each student see its first batch alone and in the stack, and refuse a stack that answers otherwise.
-
-        Students of one architecture by name may hold other numbers than parameters, and layers may look at the batch in
-        ways that a stack cannot follow: here it shows.
-        """
+        check_prepares(loaders, self.rows, order, self._train.batch_size)
         chosen = self._order(0)[:, : self._train.batch_size]
-        states, buffers = list(self._noise.states), {k: v.clone() for k, v in self.stack.buffers.items()}
-        with _as_reason():
+        states, buffers = list(self._noise.states), {name: one.clone() for name, one in self.stack.buffers.items()}
+        with as_reason(), torch.no_grad():
             logits = self._logits(chosen)
         after, self.stack.buffers, self._noise.states = self.stack.buffers, buffers, states
-        for number, own in enumerate(self.replicas):
-            student = own.materials.student
-            inputs = taken(self.rows.inputs, chosen[number])
-            with _as_reason(), self._noise.generator_at(number):
-                alone, moved = call_alone(student, arranger_of(student), inputs, self._place.device)
-            pairs = [(logits[number], alone), *((after[name][number], moved[name]) for name in after)]
-            if not all(_near(ours, theirs) for ours, theirs in pairs):
-                raise CannotStack("in a stack their students answer otherwise than each alone")
-
-    # -- training ------------------------------------------------------------------------------------------------------
+        inputs = [taken(self.rows.inputs, own) for own in chosen]
+        check_same_as_alone(logits, after, [own.materials.student for own in self.replicas], inputs, self._noise)
 
     def run(self) -> list[Replica]:
         """Train every replica to the end of its epochs, leave its run, and return those whose loss broke.
@@ -196,7 +170,7 @@ class StackedFit:
     def _run_epoch(self) -> None:
         self._show(self._train.view_at(self.epoch))
         for chosen in torch.split(self._order(self.epoch), self._train.batch_size, dim=1):
-            with _as_reason():
+            with as_reason():
                 self.take_step(chosen)
             if self.step % self._spec.log_every == 0:
                 self._record_terms()
@@ -238,7 +212,7 @@ class StackedFit:
         whole = self._order(0)[:, : len(self.rows) // size * size]  # a smaller last batch would be quicker
         for chosen in torch.split(whole, size, dim=1)[:most]:
             began = time.perf_counter()
-            with _as_reason():
+            with as_reason():
                 self.take_step(chosen)
             if self._place.device.type == "cuda":
                 torch.cuda.synchronize()
@@ -247,8 +221,6 @@ class StackedFit:
             if now > until:
                 break
         return quickest
-
-    # -- what is looked at between epochs ------------------------------------------------------------------------------
 
     def _end_epoch(self) -> None:
         self.epoch += 1
@@ -284,13 +256,13 @@ class StackedFit:
 
     def _record_probe(self) -> None:
         if self._probe is not None:
-            with _as_reason():
+            with as_reason():
                 measured = self._probe.measure(self.stack, self.step)
             for own, found in zip(self.replicas, measured, strict=True):
                 self._record(own, gradients=found)
 
     def _validate(self) -> None:
-        with _as_reason():
+        with as_reason():
             logits = self._scoring.answers(self.stack, "validation")
         labels = self._scoring.rows("validation").labels
         found: dict[int, dict[str, float]] = {}
@@ -309,8 +281,6 @@ class StackedFit:
         for name, tensor in {**self.stack.parameters, **self.stack.buffers}.items():
             self._best[name][better] = tensor.detach()[better]
         self._watcher.advance(self.step, _newest(list(found.values())))
-
-    # -- the end of a replica ------------------------------------------------------------------------------------------
 
     def _finish(self) -> list[Replica]:
         """Leave the runs of those that have come to their end, drop them, and return those of them that broke."""
@@ -386,22 +356,6 @@ class StackedFit:
         self._arrange()
 
 
-@contextmanager
-def _as_reason() -> Iterator[None]:
-    """Turn what a student, a teacher or a term raises in a stack into a reason to go on without one.
-
-    Alone it raises the same, in a sentence that says at which step and on which batch; or it does not.
-    """
-    try:
-        yield
-    except (CannotStack, Interrupted):
-        raise
-    except LimbeckError as error:
-        raise CannotStack(f"in a stack: {error}") from error
-    except Exception as error:
-        raise CannotStack(f"in a stack their students raise {what_was_raised(error)}") from error
-
-
 def _settings(own: Replica) -> str:
     """What replicas of one optimiser have in common."""
     spec = own.spec
@@ -414,16 +368,6 @@ def _own_generator(own: Replica, place: Place) -> Tensor:
     else:
         state = own.generators["devices"][place.device.index or 0]
     return state
-
-
-def _near(ours: Tensor, theirs: Tensor) -> bool:
-    if not theirs.is_floating_point():
-        return torch.equal(ours, theirs)
-    ours, theirs = ours.float() if ours.dtype != torch.float64 else ours, theirs.to(ours.dtype)
-    slack = _NEAR.get(theirs.dtype, 1e-3) * max(
-        1.0, float(theirs.abs().nan_to_num(0, 0, 0).max()) if theirs.numel() else 1.0
-    )
-    return torch.allclose(ours, theirs, rtol=0, atol=slack, equal_nan=True)
 
 
 def _newest(found: Sequence[Mapping[str, float]]) -> str:

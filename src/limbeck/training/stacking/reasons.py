@@ -1,8 +1,9 @@
-"""Which specifications may share a stack, and in words why others may not."""
+"""Which specifications may share a stack, and in words why others may not; what is raised in one, as a reason."""
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import nn, optim
 from torch.optim import Optimizer
 
+from limbeck.errors import CannotStack, Interrupted, LimbeckError
+from limbeck.references import what_was_raised
 from limbeck.specification import Distillation, identity, to_json
 from limbeck.targets.open import is_store
 from limbeck.training.place import has_bfloat16
@@ -111,3 +114,19 @@ def encoded(value: Any) -> str:
 def stack_key(spec: Distillation) -> str:
     """What specifications of one stack have in common, as text."""
     return "\n".join(encoded(getattr(spec, name)) for name in AGREED)
+
+
+@contextmanager
+def as_reason() -> Iterator[None]:
+    """Turn what a student, a teacher or a term raises in a stack into a reason to go on without one.
+
+    Alone it raises the same, in a sentence that says at which step and on which batch; or it does not.
+    """
+    try:
+        yield
+    except (CannotStack, Interrupted):
+        raise
+    except LimbeckError as error:
+        raise CannotStack(f"in a stack: {error}") from error
+    except Exception as error:
+        raise CannotStack(f"in a stack their students raise {what_was_raised(error)}") from error
