@@ -242,3 +242,38 @@ def test_the_optimisers_state_goes_on_where_a_run_of_its_own_would(base, tmp_pat
         longer = replace(spec, epochs=6)
         found, expected = (distill(longer, run.path, resume=True, watcher=Silent()) for run in (stacked, alone))
         assert_same_runs([(found, expected)])
+
+
+class Preparing(nn.Module):
+    """Brings its own `prepare`, a method of each student."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = dropout_student()
+
+    def prepare(self, columns):
+        return {"x": columns["features"] / 2}
+
+    def forward(self, x):
+        return (self.inner(x),)
+
+
+def test_students_with_a_prepare_of_their_own(base, tmp_path):
+    assert_same_runs(both_ways([replace(base, student=Preparing, seed=seed) for seed in range(2)], tmp_path))
+
+
+class Convolved(nn.Module):
+    """Sees the features as a picture of one line."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Conv1d(1, 4, 3, bias=False), nn.BatchNorm1d(4), nn.GELU(), nn.Dropout(0.2), nn.Flatten()]
+        self.inner = nn.Sequential(*layers, nn.LayerNorm(12), nn.Linear(12, CLASSES))
+
+    def forward(self, x):
+        return self.inner(x.unsqueeze(1))
+
+
+def test_convolutions(base, tmp_path):
+    specs = [replace(base, student=Convolved, optimizer=MOMENTUM, seed=seed) for seed in range(2)]
+    assert_same_runs(both_ways(specs, tmp_path))
