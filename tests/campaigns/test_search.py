@@ -22,6 +22,7 @@ from limbeck.campaigns.many import run_specifications
 from limbeck.campaigns.search import search
 from limbeck.campaigns.space import Choice, Range, applied, default_space, space_to_json
 from limbeck.campaigns.temperatures import raise_temperature
+from limbeck.data.splits import Splits
 from limbeck.errors import (
     ArgumentError,
     DataError,
@@ -33,12 +34,13 @@ from limbeck.errors import (
     SpecificationError,
 )
 from limbeck.evidence.search_facts import at_an_edge, best_so_far, gained, sensitivity
-from limbeck.objective import SoftTargets
-from limbeck.specification import to_json
+from limbeck.objective import HardLabels, SoftTargets
+from limbeck.specification import Distillation, to_json
 from limbeck.training.distill import distill
 from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
+from limbeck_recipes.mnist import pixels
 
 pytest.importorskip("optuna")
 
@@ -465,6 +467,33 @@ def test_a_search_on_recorded_targets_never_calls_the_teacher(tmp_path, calls):
     arms = {"distilled": (spec, default_space(spec))}
     one = found(tmp_path, execute, arms, trials=4)["distilled"]
     assert len({trial.settings["temperature"] for trial in one.trials}) == 4
+    assert calls() == before
+
+
+@pytest.mark.slow
+def test_a_search_on_recorded_targets_of_mnist_never_calls_the_teacher(tmp_path, calls, mnist):
+    some = Splits(train=mnist.train.subset(torch.arange(700)), test=mnist.test.subset(torch.arange(50)))
+    live = Distillation(
+        data=some,
+        student=partial(torch.nn.Linear, 784, 10),
+        teacher=partial(CountedTeacher, 784, 10),
+        objective=0.9 * SoftTargets(temperature=20.0) + 0.1 * HardLabels(),
+        prepare=pixels,
+        teacher_prepare=pixels,
+        epochs=2,
+        device="cpu",
+    )
+    record(live, tmp_path / "store", watcher=Silent())
+    before = calls()
+    assert before > 0
+    spec = replace(live, targets=tmp_path / "store")  # the teacher is still named, and could be called
+
+    def execute(specs, what):
+        return {name: distill(spec, tmp_path / name, watcher=Silent()) for name, spec in specs.items()}
+
+    one = found(tmp_path, execute, {"distilled": (spec, default_space(spec))}, trials=4, seeds=[1])["distilled"]
+    assert len({trial.settings["temperature"] for trial in one.trials}) == 4
+    assert one.value < 60.0
     assert calls() == before
 
 

@@ -177,10 +177,9 @@ class ArmStudy:
 
     def alive(self, trials: Sequence[Tried]) -> None:
         """Say that these trials still run, where another machine might else take them over."""
-        if self.storage.shared:
-            with quiet():
-                for trial in trials:
-                    self._note(trial, "seen", [self._me, time.time()])
+        if self.storage.shared:  # not within `quiet`, which is not for two threads at once
+            for trial in trials:
+                self._note(trial, "seen", [self._me, time.time()])
 
     def tell(self, trial: Tried, runs: Sequence[str]) -> None:
         """Write down what came of a trial. What another process told before stays."""
@@ -241,7 +240,7 @@ class ArmStudy:
 
     def _silent(self, trial: Any) -> bool:
         who, when = trial.user_attrs.get("seen", ["", trial.datetime_start.timestamp()])
-        return who == self._me or time.time() - when > SILENT_SECONDS
+        return bool(who == self._me or time.time() - when > SILENT_SECONDS)
 
     def _propose(self, place: int) -> Any:
         """Ask for one more trial.

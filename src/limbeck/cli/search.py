@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -99,39 +100,44 @@ def run(words: Sequence[str]) -> None:
     _refuse_early(asked.spec, common)
     claim(out, resume=common.resume, overwrite=common.overwrite, mark=SEARCH)
     shown = watcher()
-    facts = {
-        "title": f"Settings for {asked.name or 'the student'}",
-        "command": shlex.join(["limbeck", "search", *words]),
-        "seeds": _seeds(common),
-    }
-    write_search(out, facts_of_search(**facts, arms={}))  # from now on the folder can be gone on with
+    facts = partial(
+        facts_of_search,
+        title=f"Settings for {asked.name or 'the student'}",
+        command=shlex.join(["limbeck", "search", *words]),
+        seeds=_seeds(common),
+    )
+    write_search(out, facts(arms={}))  # from now on the folder can be gone on with
     taught = _taught(asked.spec, out / "targets", common, shown)
     arms, left_out = _arms(taught, names, common, out, shown)
+    facts = partial(facts, arms={arm.name: {"title": arm.title, "about": arm.about} for arm in arms}, left_out=left_out)
     execute = _execute(out / "trials", common, shown)
-    abouts = {arm.name: {"title": arm.title, "about": arm.about} for arm in arms}
     if common.raise_temperature:
-        raised = raise_temperature(
-            arms[0].spec, seeds=_seeds(common), execute=execute, watcher=shown, ladder=common.temperatures or None
-        )
+        ladder = common.temperatures or None
+        raised = raise_temperature(arms[0].spec, seeds=_seeds(common), execute=execute, watcher=shown, ladder=ladder)
         train = _train(asked, words, applied(taught, {"temperature": raised.temperature}))
-        write_search(out, facts_of_search(**facts, arms=abouts, temperature=raised.as_json(), train=train))
+        write_search(out, facts(temperature=raised.as_json(), train=train))
         _show_raised(raised)
     else:
-        found = search(
-            {arm.name: (arm.spec, arm.space or {}) for arm in arms},
-            trials=common.trials,
-            seeds=_seeds(common),
-            execute=execute,
-            storage=common.storage or out / "search.db",
-            watcher=shown,
-            name=asked.stem("student"),
-        )
+        found = _searched(arms, asked, common, out, execute, shown)
         train = _train(asked, words, applied(taught, found[arms[0].name].settings))
-        written = {name: one.as_json() for name, one in found.items()}
-        write_search(out, facts_of_search(**facts, arms=abouts, search=written, left_out=left_out, train=train))
+        write_search(out, facts(search={name: one.as_json() for name, one in found.items()}, train=train))
         _show(arms, found, left_out)
     print(f"search:  {out}")
     print(f"train the chosen student, and score it: {train}")
+
+
+def _searched(
+    arms: Sequence[Arm], asked: Asked[Common], common: Common, out: Path, execute: Execute, shown: Watcher
+) -> dict[str, Found]:
+    return search(
+        {arm.name: (arm.spec, arm.space or {}) for arm in arms},
+        trials=common.trials,
+        seeds=_seeds(common),
+        execute=execute,
+        storage=common.storage or out / "search.db",
+        watcher=shown,
+        name=asked.stem("student"),
+    )
 
 
 def _rivals(common: Common) -> tuple[str, ...]:
