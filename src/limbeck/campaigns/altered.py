@@ -174,6 +174,7 @@ def _plan(source: Recorded, temperature: float | None, how: Mapping[str, Json]) 
             "specification": None,
             "kind": ALTERED,
             "precision": manifest.teacher["precision"],
+            **{key: manifest.teacher[key] for key in ("trained_on",) if key in manifest.teacher},
             **told,
         },
         transform=manifest.transform,

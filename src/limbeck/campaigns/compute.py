@@ -108,7 +108,7 @@ def _counted(module: nn.Module, inputs: ModelInput, *, backward: bool) -> int:
     try:
         with counter:
             logits = logits_of(caller_of(module)(inputs))
-            if backward:
+            if backward and logits.requires_grad:
                 logits.sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:
         raise NotCounted(f"the operations of {name} cannot be counted: it raised {what_was_raised(error)}") from error
