@@ -362,6 +362,7 @@ def search() -> dict[str, Any]:
                 if name == "distilled"
                 else {}
             )
+            settings |= {"smoothing": draw.uniform(0.01, 0.3)} if name == "smoothed" else {}
             valley = (math.log10(settings["rate"]) + 2) ** 2
             trials.append(
                 {"settings": settings, "validation": 5.5 + 2.5 * valley + draw.random(), "nll": 0.2 + 0.1 * valley}
@@ -397,6 +398,13 @@ CAMPAIGN: dict[str, Any] = {
         "seconds_per_row": 1.2e-4,
         "rows": 1197,
         "saw": {"validation": "no", "test": "no"},
+        "exposure": {
+            "validation": "no",
+            "test": "no",
+            "rows": {"validation": 0, "test": 0},
+            "duplicates": {"validation": 0, "test": 3},
+            "chosen_by": 250,
+        },
     },
     "rows": ROWS,
     "seeds": SEEDS,

@@ -209,3 +209,51 @@ def test_every_figure_tells_how_to_read_it_in_words_and_in_numbers():
 def test_later_looks_are_counted_on_the_card():
     facts = campaign(verdict=verdict("cannot tell", [-0.4, 1.5], "Cannot tell; with this teacher.", look=2, looks=3))
     assert "2 of 3 planned" in read(page(facts)).text
+
+
+def figures_of(html):
+    """Title -> what is drawn."""
+    blocks = [block for block in re.findall(r"<figure>(.*?)</figure>", html, re.S) if 'class="plot"' in block]
+    pairs = [re.search(r"<h3>([^<]*)</h3>.*class=\"figure\">(.*?)</script>", block, re.S).groups() for block in blocks]
+    return {title: json.loads(source) for title, source in pairs}
+
+
+def test_a_setting_that_only_other_arms_may_choose_is_shown_with_their_names():
+    drawn = figures_of(PAGES["helped"])
+    smoothing = drawn["Validation error over smoothing"]["data"]
+    assert [trace["visible"] for trace in smoothing] == [True, True]
+    assert smoothing[0]["name"] == "alone, with label smoothing"
+    rates = drawn["Validation error over rate"]["data"]
+    assert {trace["meta"] for trace in rates if trace["visible"] is True} == {"distilled", "alone"}
+    assert len({trace["meta"] for trace in rates}) == 6
+
+
+def test_curves_show_the_two_arms_of_the_verdict_first():
+    traces = figures_of(PAGES["helped"])["Errors on the validation rows, epoch by epoch"]["data"]
+    assert {trace["meta"] for trace in traces if trace["visible"] is True} == {"distilled", "alone"}
+    assert {trace["meta"] for trace in traces} == {arm["name"] for arm in CAMPAIGN["arms"]}
+
+
+def test_right_answers_are_left_out_of_what_is_mistaken_for_what():
+    (trace,) = figures_of(PAGES["helped"])["What is mistaken for what: distilled"]["data"]
+    wanted = CAMPAIGN["confusion"]["distilled"]
+    for row, line in enumerate(trace["z"]):
+        assert line == [None if column == row else value for column, value in enumerate(wanted[row])]
+
+
+def test_two_checkpoints_are_compared_as_such():
+    checkpoints = {"label": "these two checkpoints", "sentence": "McNemar's exact p = 0.02 for these two checkpoints."}
+    assert "these two checkpoints McNemar's exact p = 0.02" in read(page(campaign(checkpoints=checkpoints))).text
+
+
+def test_what_the_teacher_saw_is_told_with_its_copies():
+    text = READ["helped"].text
+    assert "It saw no validation rows. It saw no test rows. 250 of the validation rows chose its checkpoint" in text
+    assert "3 test rows have copies among the training rows of all arms." in text
+
+
+def test_a_refusal_to_replace_shows_both_limits():
+    lower = {**CAMPAIGN["replace"], "outcome": "no", "mean": 5.0, "lower": 3.5, "upper": 6.1}
+    assert "the bar reaches from the lower to the upper limit" in read(page(campaign(replace=lower))).text
+    del lower["lower"]
+    assert "the bar reaches up to the upper limit" in read(page(campaign(replace=lower))).text

@@ -57,7 +57,7 @@ def arms_table(facts: Facts) -> Arms | None:
     values = [value for found in each.values() for value in found] + [arm["mean"] for arm in arms]
     values += [] if teacher is None else [teacher["mean"], *(teacher.get("members") or [])]
     scale = scale_of(values)
-    cells = [cell for cell in _CELLS if any(arm.get(cell.key) is not None for arm in arms)]
+    cells = [cell for cell in _CELLS if 2 * sum(arm.get(cell.key) is not None for arm in arms) >= len(arms)]
     lines = [
         Row(
             look=look_of(known, arm["name"]),

@@ -46,6 +46,7 @@ def _told(facts: Facts, found: Facts) -> list[tuple[str, str]]:
         told.append(
             ("Seeds", f"{seeds} judge." + (f" {chosen} chose the settings, and judge nothing." if chosen else ""))
         )
+    told += _teacher(facts.get("teacher") or {})
     ledger = facts.get("ledger") or {}
     if ledger.get("scorings"):
         runs = f", in {count(ledger['runs'])} runs" if ledger.get("runs") else ""
@@ -62,6 +63,24 @@ def _told(facts: Facts, found: Facts) -> list[tuple[str, str]]:
     if found.get("time"):
         told.append(("Finished", str(found["time"]).replace("T", " ").replace("+00:00", " UTC")))
     return told
+
+
+def _teacher(teacher: Facts) -> list[tuple[str, str]]:
+    """What the teacher was trained on, and what it saw of the rows that the student is judged by."""
+    seen = teacher.get("exposure") or {}
+    said = [f"Trained on {count(teacher['rows'])} rows."] if teacher.get("rows") else []
+    words = {
+        "no": "It saw no {split} rows.",
+        "yes": "It saw {split} rows.",
+        "unknown": "Whether it saw {split} rows is unknown.",
+    }
+    said += [words[told].format(split=split) for split, told in (teacher.get("saw") or {}).items() if told in words]
+    if seen.get("chosen_by"):
+        said.append(f"{count(seen['chosen_by'])} of the validation rows chose its checkpoint, which favours no arm.")
+    for split, copies in (seen.get("duplicates") or {}).items():
+        if copies:
+            said.append(f"{count(copies)} {split} rows have copies among the training rows of all arms.")
+    return [("Teacher", " ".join(said))] if said else []
 
 
 def _long(seconds: float) -> str:

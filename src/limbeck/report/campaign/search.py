@@ -1,12 +1,11 @@
 """How the settings were searched: the same number of trials for the distilled student and for every rival."""
 
 from collections.abc import Mapping
-from math import log10
 from typing import Any, NamedTuple
 
 from limbeck.evidence.words import points
 from limbeck.report.campaign.looks import Look, look_of, looks
-from limbeck.report.figures.drawing import Figure, Table, Trace, axis, dots, figure, plain, ring
+from limbeck.report.figures.drawing import Figure, Table, Trace, dots, figure, log_axis, plain, ring
 from limbeck.report.words import rate, share
 
 Facts = Mapping[str, Any]
@@ -85,29 +84,35 @@ def _sensitivity(name: str, found: Mapping[str, Facts], known: Mapping[str, Look
     if not tried:
         return None
     title = name.replace("_", " ")
+    anybody = any(look_of(known, arm).shown for arm in tried)
     traces: list[Trace] = []
     for arm, pairs in tried.items():
         look = look_of(known, arm)
+        told = {"meta": arm, "visible": look.shown or not anybody}
         hover = [f"{plain(look.title)}: {plain(title)} {number(value)}, {points(error)} %" for value, error in pairs]
         dot = dots([value for value, _ in pairs], [error for _, error in pairs], look.colour, hover)
         marker = {"color": look.colour, "size": 9, "symbol": look.symbol, "opacity": 0.85}
-        traces.append({**dot, "marker": marker, "meta": arm, "visible": look.shown})
+        named = {} if anybody else {"name": plain(look.title), "showlegend": True}
+        traces.append({**dot, "marker": marker, **told, **named})
         chosen = (found[arm].get("chosen") or {}).get(name)
-        traces += [
-            {**ring(value, error, look.colour), "meta": arm, "visible": look.shown}
-            for value, error in pairs
-            if chosen is not None and value == chosen
-        ][:1]
+        rings = [ring(*pair, look.colour) for pair in pairs if chosen is not None and pair[0] == chosen]
+        traces += [{**found, **told} for found in rings[:1]]
     values = [value for pairs in tried.values() for value, _ in pairs]
+    errors = [error for pairs in tried.values() for _, error in pairs]
     return figure(
         f"Validation error over {title}",
         alt=f"Validation error of every trial over {title}, for each arm; the chosen ones ringed.",
         caption="Each mark is one trial; the chosen one is ringed. Where the marks fall in a clear valley the setting "
         "matters; where they scatter it does not, or luck is larger."
         if first
-        else f"The same trials over {title}.",
+        else f"The same trials over {title}."
+        if anybody
+        else f"The trials of those arms that have {title} to choose.",
         traces=traces,
-        layout={"xaxis": {**axis(title), **_log(values), "showgrid": False}, "yaxis": axis("validation rows wrong, %")},
+        layout={
+            "xaxis": {**log_axis(title, values), "showgrid": False},
+            "yaxis": log_axis("validation rows wrong, %", errors),
+        },
         height=320,
         table=Table(
             ["arm", title, "validation rows wrong, %"],
@@ -117,14 +122,5 @@ def _sensitivity(name: str, found: Mapping[str, Facts], known: Mapping[str, Look
                 for value, error in pairs
             ],
         ),
-        group=GROUP,
+        group=GROUP if anybody else "",
     )
-
-
-def _log(values: list[float]) -> dict[str, Any]:
-    """A logarithmic axis where positive values span a decade or more."""
-    if min(values) <= 0 or max(values) < 10 * min(values):
-        return {}
-    powers = range(int(log10(min(values)) // 1), int(log10(max(values)) // 1) + 2)
-    ticks = {"tickvals": [10.0**power for power in powers], "ticktext": [f"{10.0**power:g}" for power in powers]}
-    return {"type": "log", **ticks}

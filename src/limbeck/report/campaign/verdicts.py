@@ -157,6 +157,9 @@ def _compared(facts: Facts, found: Facts) -> list[tuple[str, str]]:
     told.append(
         ("worth having", "not named" if worth is None else f"{worth:g} {'point' if worth == 1 else 'points'} or more")
     )
+    checkpoints = facts.get("checkpoints")
+    if checkpoints:
+        told.append((checkpoints["label"], checkpoints["sentence"]))
     if found.get("looks", 1) > 1:
         told.append(("look", f"{found['look']} of {found['looks']} planned"))
     return told
@@ -196,24 +199,27 @@ def _limit(found: Facts) -> Strip | None:
     alt = f"Student minus teacher {points(mean)} points"
     alt += "" if upper is None else f", at most {points(upper)}"
     alt += "" if within is None else f"; {within:g} are allowed"
+    lower = found.get("lower") if found["outcome"] in ("no", "cannot tell") else None
     return Strip(
         scale=scale,
         alt=alt,
         mean=scale.place(mean),
-        low=None if upper is None else 0.0,
+        low=None if upper is None else 0.0 if lower is None else scale.place(lower),
         high=None if upper is None else scale.place(upper),
         zero=scale.place(0.0),
         margin=None if within is None else scale.place(within),
-        open_left=True,
+        open_left=lower is None,
     )
 
 
 def _limit_legend(found: Facts) -> str:
     said = "Error rate of the student minus that of the teacher, in percentage points."
+    both = found.get("lower") is not None and found["outcome"] in ("no", "cannot tell")
     if found.get("upper") is not None:
-        said += " The dot is the mean; the bar reaches up to the upper limit."
+        said += f" The dot is the mean; the bar reaches {'from the lower' if both else 'up'} to the upper limit."
     if found.get("within") is not None:
-        said += " The flag is the margin that was allowed: the bar must end to its left."
+        said += " The flag is the margin that was allowed: a student that can take the teacher’s place "
+        said += "has a bar that ends to its left."
     return said
 
 
@@ -302,6 +308,7 @@ def _cap(facts: Facts) -> Number | None:
         cap = (arm.get("notes") or {}).get("epochs_cap")
         if cap is not None:
             epochs = f" It was given {count(arm['epochs'])} epochs." if arm.get("epochs") else ""
+            epochs += " The cap was reached." if arm["notes"].get("capped") else ""
             return Number(
                 "compute-matched rival",
                 f"≤ {cap:g} ×",

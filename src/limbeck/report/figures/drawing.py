@@ -98,6 +98,28 @@ def loss_axis(title: str, traces: Sequence[Trace]) -> dict[str, Any]:
     return axis(title)
 
 
+_FACTORS = {1: (1, 2, 5), 2: (1, 3), 3: (1, 3)}
+"""Round numbers of a logarithmic axis within each decade, by the decades that it spans; of more, the decades alone."""
+
+
+def log_axis(title: str, values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis with round numbers where values above 0 span a factor of four or more; else a plain one."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if low <= 0 or high < 4 * low:
+        return axis(title)
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    factors = _FACTORS.get(len(decades) - 1, (1,))
+    ticks = [factor * 10.0**power for power in decades for factor in factors]
+    air = 0.06 * log10(high / low)
+    return {
+        **axis(f"{title} (log scale)"),
+        "type": "log",
+        "range": [log10(low) - air, log10(high) + air],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
 def plain(text: str) -> str:
     """A user's name as a label: Plotly reads tags in labels, so they are taken for text."""
     return escape(text, quote=False)
