@@ -8,6 +8,8 @@ from limbeck.report.campaign.looks import Look, look_of, looks
 from limbeck.report.figures.drawing import Figure, Table, Trace, axis, drawn_line, figure, mode_of, plain
 
 GROUP = "curves"
+DIGITS = 3
+"""Of a drawn percentage: long trainings of many arms would else fill the page with digits that nobody sees."""
 
 
 def learning_curves(facts: Mapping[str, Any]) -> Figure | None:
@@ -55,14 +57,15 @@ def _band(look: Look, found: Mapping[str, Any]) -> list[Trace]:
     """The band as one closed outline, then the line on top of it."""
     outline = drawn_line(
         [*found["epoch"], *reversed(found["epoch"])],
-        [*found["high"], *reversed(found["low"])],
+        [round(value, DIGITS) for value in (*found["high"], *reversed(found["low"]))],
         look.colour,
         width=0,
         hoverinfo="skip",
         meta=look.name,
         visible=look.shown,
     )
-    line = drawn_line(found["epoch"], found["mean"], look.colour, mode=mode_of(found["mean"]), visible=look.shown)
+    means = [round(value, DIGITS) for value in found["mean"]]
+    line = drawn_line(found["epoch"], means, look.colour, mode=mode_of(found["mean"]), visible=look.shown)
     line |= {"line": {**line["line"], "dash": look.dash}, "meta": look.name}
     line |= {"hovertemplate": f"{plain(look.title)}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>"}
     return [{**outline, "fill": "toself", "fillcolor": _faint(look.colour)}, line]

@@ -15,6 +15,8 @@ _SHADES = [[0, "rgba(43, 123, 186, 0)"], [0.5, "rgba(43, 123, 186, 0.55)"], [1, 
 _WARM = [[0, "rgba(217, 98, 43, 0)"], [0.5, "rgba(217, 98, 43, 0.55)"], [1, "rgba(217, 98, 43, 1)"]]
 _WHO = ("distilled", "alone", "teacher")
 MOST_NAME = 14
+MOST_WITHIN = 15
+"""Of more classes, those are listed whose rows differ most."""
 
 
 class Within(NamedTuple):
@@ -33,6 +35,8 @@ class Dark(NamedTuple):
     entropy: list[Figure]
     within: list[Within]
     temperature: str
+    cut: bool
+    """Whether only some of the classes are listed in `within`."""
 
 
 def dark(facts: Facts) -> Dark | None:
@@ -52,6 +56,7 @@ def dark(facts: Facts) -> Dark | None:
         entropy=entropy,
         within=_within((targets or {}).get("within") or {}),
         temperature=f"{targets['temperature']:g}" if targets else "",
+        cut=len((targets or {}).get("within") or {}) > MOST_WITHIN,
     )
 
 
@@ -199,4 +204,5 @@ def _entropies(found: Facts) -> Figure:
 def _within(found: Mapping[str, float | None]) -> list[Within]:
     known = {str(name): value for name, value in found.items() if value is not None}
     most = max(known.values(), default=0) or 1.0
-    return [Within(name, round(100 * value / most, 1), decimal(value)) for name, value in known.items()]
+    shown = sorted(known, key=lambda name: -known[name])[:MOST_WITHIN] if len(known) > MOST_WITHIN else list(known)
+    return [Within(name, round(100 * known[name] / most, 1), decimal(known[name])) for name in shown]

@@ -60,7 +60,8 @@ def softening(samples: Mapping[str, Any] | None, temperature: float | None = Non
     rows, told = [], []
     for row in range(len(first[temperatures[0]])):
         true = None if labels is None else true_classes(labels[row])
-        shown = _shown(first[temperatures[start]][row], true)
+        answered = [found[at][row] for found in known.values() for at in temperatures]
+        shown = _shown(first[temperatures[start]][row], true, answered)
         label = None if true is None else (listing([names[index] for index in sorted(true)]) or "none")
         picture = None if drawn is None else drawn[row]
         rows.append(SampleRow(str(samples["ids"][row]), picture, _words(samples, row, drawn), label))
@@ -94,11 +95,13 @@ def _start(temperatures: Sequence[str], wanted: float | None) -> int:
     return min(range(len(temperatures)), key=lambda place: abs(float(temperatures[place]) - wanted))
 
 
-def _shown(probs: Sequence[float], true: set[int] | None) -> list[int]:
+def _shown(probs: Sequence[float], true: set[int] | None, answered: Sequence[Sequence[float]]) -> list[int]:
+    """Classes of a row: all, or the likeliest, with whatever any answer prefers and some of the true ones."""
     if len(probs) <= MOST_CLASSES:
         return list(range(len(probs)))
     highest = sorted(range(len(probs)), key=lambda index: -probs[index])[:HIGHEST]
-    return highest + sorted((true or set()) - set(highest))[:2]
+    preferred = {max(range(len(answer)), key=answer.__getitem__) for answer in answered}
+    return highest + sorted((preferred | set(sorted(true or ())[:2])) - set(highest))
 
 
 def _words(samples: Mapping[str, Any], row: int, drawn: Any) -> str | None:
