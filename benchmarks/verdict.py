@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from limbeck.campaigns.search import search
-from limbeck.campaigns.space import Range, applied
 from numpy.typing import NDArray
 from record import write_record
 from scipy import stats
 
-from limbeck.campaigns.campaign import Means, executor
+from limbeck.campaigns.means import Means, executor
+from limbeck.campaigns.search import search
+from limbeck.campaigns.space import Range, applied
 from limbeck.evidence.comparison import wrong_rows
 from limbeck.evidence.contrast import contrast
 from limbeck.evidence.question import Question

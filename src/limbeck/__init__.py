@@ -29,7 +29,7 @@ _WHERE = {
     "LogitMatching": "limbeck.objective",
     "Loss": "limbeck.objective",
     "MapStyleSet": "limbeck.data.mapstyle",
-    "Means": "limbeck.campaigns.campaign",
+    "Means": "limbeck.campaigns.means",
     "Objective": "limbeck.objective",
     "ObjectiveValue": "limbeck.objective",
     "PairedDifference": "limbeck.evidence.statistics",

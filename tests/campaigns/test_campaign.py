@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
-from limbeck.campaigns.campaign import Means, run_campaign
+import tiny
+from limbeck.campaigns.campaign import run_campaign
+from limbeck.campaigns.means import Means
 from limbeck.campaigns.plan import Campaign
 from limbeck.errors import DataError, ResumeError, SpecificationError
 from limbeck.evidence.campaign import facts_of_comparison, summary_of_comparison
 from limbeck.evidence.comparison import of_campaign
 from limbeck.evidence.question import Question
 from limbeck.files import read_json
-from limbeck.specification import Distillation, EnsembleOf
 from limbeck.objective import HardLabels
+from limbeck.specification import Distillation, EnsembleOf
 from limbeck.training.progress import Silent
 from limbeck.training.run import Run
 

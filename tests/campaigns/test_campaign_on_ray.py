@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from ray_cluster import ray_cluster
 from test_campaign import plan
 
-from limbeck.campaigns.campaign import Means, run_campaign
+from limbeck.campaigns.campaign import run_campaign
+from limbeck.campaigns.means import Means
 from limbeck.evidence.campaign import facts_of_comparison
 from limbeck.evidence.comparison import wrong_rows
 from limbeck.training.progress import Silent
+from ray_cluster import ray_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,10 @@ def test_loky_and_ray_agree(tmp_path, monkeypatch):
         there = run_campaign(small(), tmp_path / "ray", replace(means, backend="ray"))
     for name, arm in local.arms.items():
         for seed, run in arm.runs.items():
-            ours, theirs = run.predictions("student", "test"), there.arms[name].runs[seed].predictions("student", "test")
+            ours, theirs = (
+                run.predictions("student", "test"),
+                there.arms[name].runs[seed].predictions("student", "test"),
+            )
             assert ours.logits.equal(theirs.logits), (name, seed)
     tables = [facts_of_comparison(found)["verdict"] for found in (local, there)]
     assert tables[0] == tables[1]

@@ -1,15 +1,14 @@
 """One question, many runs: the teacher recorded once, every rival tuned alike, every ablation, over paired seeds."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import final
 
 from limbeck.campaigns.ablations import ablations
 from limbeck.campaigns.arms import ALONE, DISTILLED, Arm
-from limbeck.campaigns.engine import Engine
-from limbeck.campaigns.many import run_specifications
+from limbeck.campaigns.compute import with_operations
+from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.plan import Campaign, Record, arm_to_json
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Found, search
@@ -18,34 +17,13 @@ from limbeck.campaigns.teacher import describe_teacher
 from limbeck.errors import DataError, SpecificationError
 from limbeck.evidence.comparison import Comparison, of_campaign
 from limbeck.evidence.exposure import exposure
-from limbeck.specification import Distillation, EnsembleOf, Json
-from limbeck.targets.open import is_store
-from limbeck.teachers.ensemble import Ensemble
-from limbeck.training.forms import Form
-from limbeck.training.progress import Once, Watcher
-from limbeck.training.progress import watcher as default_watcher
-from limbeck.training.recording import record
+from limbeck.specification import Distillation, Json
+from limbeck.training.progress import Once
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
-from limbeck.training.runner import Backend
 
 TARGETS = "targets"
 """Where a campaign keeps the answers of its teacher, below its folder."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """How the runs of a campaign are executed; none of it changes a number but by rounding."""
-
-    watcher: Watcher = field(default_factory=default_watcher)
-    """Is told how far it has come; a bar on a terminal and plain lines elsewhere unless given."""
-    parallel: int | None = None
-    """How many processes at most; None for one per core."""
-    backend: Backend = "loky"
-    """Local processes, or a Ray cluster."""
-    engine: Engine = "auto"
-    """Stacked in one process, apart, or whichever a quick trial finds quicker."""
 
 
 def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None, *, origin: Json = None) -> Comparison:
@@ -79,6 +57,7 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
     arms, found, left_out = _tuned(campaign, taught, out, means)
     explained = ablations(arms[DISTILLED].spec, out / "altered", campaign.ablations, watcher=means.watcher)
     arms.update({arm.name: arm for arm in explained.arms})
+    arms = with_operations(arms, replace(taught, teacher=campaign.distilled.teacher))
     state.write(
         arms=[arm_to_json(arm, found[name].settings if name in found else {}) for name, arm in arms.items()],
         search={name: one.as_json() for name, one in found.items()} or None,
@@ -95,30 +74,6 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
     state.write(teacher=describe_teacher(campaign.distilled, taught, out / TARGETS, _first(runs), means.watcher))
     state.finish(campaign.seeds)
     return of_campaign(out)
-
-
-def with_recorded_targets(spec: Distillation, folder: Path, means: Means) -> Distillation:
-    """Return the specification with its teacher's answers as a store: its own, or one that is recorded into `folder`.
-
-    The members of an ensemble are kept apart, so that every temperature can be answered exactly.
-    """
-    if spec.targets is not None:
-        return spec
-    if isinstance(spec.teacher, str | Path) and is_store(spec.teacher):
-        return replace(spec, targets=spec.teacher, teacher=None)
-    form = Form(encoding="members") if isinstance(spec.teacher, EnsembleOf | Ensemble) else Form()
-    if not is_store(folder):
-        means.watcher.say(f"Recording the teacher's answers into {folder}")
-        record(
-            spec,
-            folder,
-            form=form,
-            resume=folder.exists(),
-            watcher=means.watcher,
-            parallel=means.parallel,
-            backend=means.backend,
-        )
-    return replace(spec, targets=folder)
 
 
 def _tuned(
@@ -155,23 +110,6 @@ def _tuned(
         for name, arm in arms.items()
     }
     return tuned, dict(found), others.left_out
-
-
-def executor(folder: Path, means: Means) -> Callable[[Mapping[str, Distillation], str], Mapping[str, Run]]:
-    """Return what runs named specifications into a folder, by whatever means a campaign has."""
-
-    def execute(specs: Mapping[str, Distillation], what: str) -> Mapping[str, Run]:
-        return run_specifications(
-            specs,
-            folder,
-            watcher=means.watcher,
-            what=what,
-            parallel=means.parallel,
-            backend=means.backend,
-            engine=means.engine,
-        )
-
-    return execute
 
 
 def _scored(campaign: Campaign, arms: Mapping[str, Arm], out: Path, means: Means) -> dict[str, dict[int, Run]]:

@@ -4,6 +4,7 @@ A multiplication and an addition are two operations. Counted is what torch count
 attention; not activations, normalisation, the loss or the optimiser, which are a small part of all but tiny networks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.campaigns.arms import views_seen
+from limbeck.campaigns.arms import Arm, views_seen
 from limbeck.data.loader import Loader
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import Splits
@@ -224,3 +225,24 @@ def _specification(run: Run) -> Distillation:
     except LimbeckError as error:
         raise NotCounted(f"the teacher's run {run.path} cannot be rebuilt: {error}") from error
     return found
+
+
+def with_operations(arms: Mapping[str, Arm], taught: Distillation) -> dict[str, Arm]:
+    """Note the operations of each arm's training, `flops`, where they can be counted.
+
+    The teacher's answers count for every arm that learns from recorded targets; what made the teacher does not.
+
+    Args:
+        arms: by name, of one student and one set of rows.
+        taught: the distilled student's specification with recorded targets and its teacher.
+    """
+    try:
+        found = compute_of(taught)
+    except NotCounted:
+        return dict(arms)
+    noted = {}
+    for name, arm in arms.items():
+        answers = found.teaching if arm.spec.targets is not None else 0.0
+        flops = None if answers is None else arm.spec.epochs * found.epoch + answers
+        noted[name] = replace(arm, notes={**arm.notes, "flops": flops})
+    return noted

@@ -1,15 +1,13 @@
-"""campaign.json: what was planned before a test row was scored, what was chosen, and which run answers which question."""
+"""campaign.json: what was planned before a test row was scored, what was chosen, and which run answers what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from limbeck.campaigns.arms import ABLATIONS, RIVALS, Arm
 from limbeck.campaigns.space import Space, space_to_json
-from limbeck.data.splits import without_test
 from limbeck.errors import ArgumentError, ResumeError, SpecificationError
 from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.question import Question
@@ -40,7 +38,8 @@ class Campaign:
     ablations: Sequence[str] = ABLATIONS
     """The distilled student with one thing replaced, to explain."""
     space: Space | None = None
-    """What may be changed of the distilled student; None for what suits its specification and its targets."""
+    """What may be changed of the distilled student; None for what suits its specification and its targets. Rivals have
+    spaces that suit theirs."""
     cap: float = 10.0
     """The compute-matched rival trains for at most so many times the epochs of the distilled student."""
 
@@ -139,11 +138,6 @@ def _require_same_plan(state: Mapping[str, Any], plan: Mapping[str, Json], campa
             f"{'look' if campaign.question.looks == 1 else 'looks'} at the test rows; more seeds now would be a plan "
             "made with the result in sight. Begin another campaign with --looks 2 or more."
         )
-
-
-def blind(spec: Distillation) -> Distillation:
-    """The same specification without its test rows, for runs that choose settings."""
-    return replace(spec, data=partial(without_test, spec.data))
 
 
 def arm_to_json(arm: Arm, settings: Mapping[str, float]) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""What a campaign's teacher is: its size, its time to answer beside the student's, its members, the rows it learnt from.
+"""What a campaign's teacher is: size, time to answer beside the student's, members, the rows that it learnt from.
 
 Shape legend, this file:  M members, N rows, C classes or labels.
 """
@@ -13,20 +13,17 @@ from torch import nn
 from limbeck.data.loader import Loader
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError
-from limbeck.evidence.comparison import wrong_rows
 from limbeck.evidence.latency import latencies
 from limbeck.evidence.ledger import enter
 from limbeck.knowledge import MixtureKnowledge
-from limbeck.models import caller_of, parameter_count
+from limbeck.models import parameter_count
 from limbeck.specification import Distillation, EnsembleOf, Json
 from limbeck.targets.open import open_targets
 from limbeck.teachers.ensemble import Ensemble
 from limbeck.teachers.frozen import FrozenTeacher
 from limbeck.training.distill import room_beside
-from limbeck.training.evaluate import Predictions
 from limbeck.training.place import find_place
 from limbeck.training.progress import Watcher
-from limbeck.training.rebuild import load_student
 from limbeck.training.resolve import resolve_data, teacher_of
 from limbeck.training.run import Run
 from limbeck.types import Batch, Teacher

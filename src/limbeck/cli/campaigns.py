@@ -1,6 +1,5 @@
-"""What `limbeck distill --controls`, `limbeck demo` and `limbeck compare` share: facts, page and summary of a campaign."""
+"""What `limbeck distill --controls`, `limbeck demo` and `limbeck compare` share: facts, page and what they print."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -38,7 +37,7 @@ def show_comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def best_student(comparison: Comparison) -> Run:
-    """The distilled student with the fewest errors on the validation rows: the test rows have no say in what is shipped."""
+    """The distilled student with the fewest errors on validation rows: test rows have no say in what is shipped."""
     runs = comparison.arms[DISTILLED].runs
 
     def merit(run: Run) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from limbeck.campaigns.campaign import Means, run_campaign
+from limbeck.campaigns.campaign import run_campaign
+from limbeck.campaigns.means import Means
 from limbeck.cli.campaigns import show_comparison
 from limbeck.cli.flags import parsed
 from limbeck.errors import SpecificationError

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.campaigns.arms import ABLATIONS, RIVALS, chosen_names
-from limbeck.campaigns.campaign import Means, run_campaign
+from limbeck.campaigns.campaign import run_campaign
 from limbeck.campaigns.engine import Engine
+from limbeck.campaigns.means import Means
 from limbeck.campaigns.plan import Campaign
 from limbeck.cli.campaigns import show_comparison
 from limbeck.cli.parts import from_parts

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from limbeck.campaigns.arms import DISTILLED, RIVALS, Arm, chosen_names
-from limbeck.campaigns.many import run_specifications
+from limbeck.campaigns.engine import Engine
+from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Execute, Found, search
 from limbeck.campaigns.space import SETTINGS, Choice, applied, check_space, default_space, space_to_json
@@ -22,15 +23,11 @@ from limbeck.cli.parts import from_parts
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
 from limbeck.evidence.search_facts import SEARCH, at_an_edge, facts_of_search, write_search
-from limbeck.specification import Distillation, EnsembleOf
-from limbeck.targets.open import is_store
-from limbeck.teachers.ensemble import Ensemble
-from limbeck.training.forms import Form
+from limbeck.specification import Distillation
 from limbeck.training.progress import Watcher, watcher
 from limbeck.training.recorded import recorded_teacher
-from limbeck.training.recording import record
 from limbeck.training.resolve import resolve_data
-from limbeck.training.run import Run, claim
+from limbeck.training.run import claim
 from limbeck.training.runner import Backend
 
 _USAGE = """usage: limbeck search SPEC [flags]
@@ -70,6 +67,8 @@ class Common:
     """How many runs are trained at once, at most; one per core unless given."""
     backend: Backend = "loky"
     """Who trains them: loky, processes of this machine; ray, the cluster of `ray start --head` or RAY_ADDRESS."""
+    engine: Engine = "auto"
+    """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
         for name in ("trials", "seeds", "parallel"):
@@ -107,10 +106,11 @@ def run(words: Sequence[str]) -> None:
         seeds=_seeds(common),
     )
     write_search(out, facts(arms={}))  # from now on the folder can be gone on with
-    taught = _taught(asked.spec, out / "targets", common, shown)
+    means = Means(watcher=shown, parallel=common.parallel, backend=common.backend, engine=common.engine)
+    taught = with_recorded_targets(asked.spec, out / "targets", means)
     arms, left_out = _arms(taught, names, common, out, shown)
     facts = partial(facts, arms={arm.name: {"title": arm.title, "about": arm.about} for arm in arms}, left_out=left_out)
-    execute = _execute(out / "trials", common, shown)
+    execute = executor(out / "trials", means)
     if common.raise_temperature:
         ladder = common.temperatures or None
         raised = raise_temperature(arms[0].spec, seeds=_seeds(common), execute=execute, watcher=shown, ladder=ladder)
@@ -170,26 +170,6 @@ def _refuse_early(spec: Distillation, common: Common) -> None:
             pass
 
 
-def _taught(spec: Distillation, folder: Path, common: Common, shown: Watcher) -> Distillation:
-    """The specification with recorded answers of its teacher: its own, or those that are recorded into `folder` once.
-
-    The members of an ensemble are kept apart, so that every temperature can be answered exactly.
-    """
-    if not spec.goal.needs_teacher:
-        return spec
-    if spec.targets is None and isinstance(spec.teacher, str | Path) and is_store(spec.teacher):
-        return replace(spec, targets=spec.teacher, teacher=None)
-    if spec.targets is None:
-        if not is_store(folder):
-            shown.say(f"Recording the teacher's answers into {folder}")
-            form = Form(encoding="members") if isinstance(spec.teacher, EnsembleOf | Ensemble) else Form()
-            record(spec, folder, form=form, resume=folder.exists(), watcher=shown, parallel=common.parallel)
-        spec = replace(spec, targets=folder)
-    if spec.teacher is not None:
-        recorded_teacher(spec, resolve_data(spec))  # refuses targets of another teacher
-    return spec
-
-
 def _arms(
     taught: Distillation, names: Sequence[str], common: Common, out: Path, shown: Watcher
 ) -> tuple[list[Arm], dict[str, str]]:
@@ -212,15 +192,6 @@ def _arms(
 
 def _temperatures(common: Common) -> dict[str, Choice]:
     return {"temperature": Choice(common.temperatures)} if common.temperatures else {}
-
-
-def _execute(folder: Path, common: Common, shown: Watcher) -> Execute:
-    def execute(specs: Mapping[str, Distillation], what: str) -> Mapping[str, Run]:
-        return run_specifications(
-            specs, folder, watcher=shown, what=what, parallel=common.parallel, backend=common.backend
-        )
-
-    return execute
 
 
 def _train(asked: Asked[Common], words: Sequence[str], chosen: Distillation) -> str:

@@ -175,8 +175,8 @@ def _require_same_judges(base: Run, run: Run) -> None:
     ours, theirs = base.spec, run.spec
     if ours["head"] != theirs["head"]:
         raise MismatchError(
-            f"{base.path} has a {ours['head']} head and {run.path} a {theirs['head']} head; their errors are not of one "
-            "kind."
+            f"{base.path} has a {ours['head']} head and {run.path} a {theirs['head']} head; their errors are not of "
+            "one kind."
         )
     for split in ("test", "validation", "train"):
         if ours["data"][split] != theirs["data"][split]:
