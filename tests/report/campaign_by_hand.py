@@ -542,6 +542,8 @@ ODD: dict[str, dict[str, Any]] = {
     "many classes": wide(),
     "texts": campaign(samples=shown() | {"columns": {"text": [f"a film about {row} " * 12 for row in range(16)]}}),
     "features": campaign(samples=shown() | {"columns": {"petal": [[0.1 * row, 2.0, 3.5] for row in range(16)]}}),
-    "sigmoid": campaign(samples=shown() | {"head": "sigmoid", "labels": [[1.0, 0.0] * 5] * 16}),
+    "sigmoid": campaign(
+        samples=shown() | {"head": "sigmoid", "labels": [[1.0, 0.0] * 5] * 16, "answers": answers(16, 10, "sigmoid")}
+    ),
 }
 """Every kind of page."""

@@ -216,6 +216,13 @@ def test_users_markup_does_nothing(browser, pages):
         assert "<script>alert(1)</script>" in seen.page.text_content("#softened")
 
 
+def test_of_a_sigmoid_head_all_labels_likelier_than_not_are_named(browser, pages):
+    with Seen(browser, pages["sigmoid"]) as seen:
+        shown = dict(zip("0123456789", bars(seen.page, 1), strict=True))
+        wanted = ", ".join(name for name, width in shown.items() if width > 50) or "none"
+        assert seen.page.text_content("[data-says=teacher]") == wanted
+
+
 @pytest.mark.parametrize(
     "name", ["cannot tell", "no worthwhile difference", "harmed", "refused", "bare", "sigmoid", "features"]
 )

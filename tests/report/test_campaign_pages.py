@@ -185,7 +185,10 @@ def test_rows_are_shown_as_pictures_texts_or_numbers():
 
 
 def test_labels_of_a_sigmoid_head_are_all_marked():
-    assert sum(softening_of(PAGES["sigmoid"])["rows"][0]["true"]) == 5
+    found = softening_of(PAGES["sigmoid"])
+    assert found["sigmoid"]
+    assert sum(found["rows"][0]["true"]) == 5
+    assert "all answers move towards one half" in READ["sigmoid"].text
 
 
 def test_what_users_wrote_is_shown_and_never_run():
@@ -261,3 +264,18 @@ def test_a_refusal_to_replace_shows_both_limits():
     assert "the bar reaches from the lower to the upper limit" in read(page(campaign(replace=lower))).text
     del lower["lower"]
     assert "the bar reaches up to the upper limit" in read(page(campaign(replace=lower))).text
+
+
+def test_arms_without_curves_and_trials_without_an_end_are_left_out():
+    facts = campaign()
+    facts["curves"]["permuted"] = {"epoch": [], "mean": [], "low": [], "high": []}
+    facts["search"]["alone"]["trials"][0]["validation"] = None
+    facts["search"]["longer"]["trials"] = []
+    html = page(facts)
+    assert 'value="permuted"' not in html
+    assert "The arms were given 11 or 12 trials" in read(html).text
+
+
+def test_without_scripts_the_first_row_is_shown_at_the_first_temperature():
+    answers = CAMPAIGN["samples"]["answers"]["teacher"]["4"][0]
+    assert f'<dd data-says="teacher">{answers.index(max(answers))} ({100 * max(answers):.1f} %)</dd>' in PAGES["helped"]

@@ -8,7 +8,7 @@ from limbeck.report.campaign.calibration import calibration
 from limbeck.report.campaign.contrasts import contrasts
 from limbeck.report.campaign.fidelity import fidelity
 from limbeck.report.campaign.landscape import landscape
-from limbeck.report.campaign.learning import learning_curves
+from limbeck.report.campaign.learning import drawn_arms, learning_curves
 from limbeck.report.campaign.looks import look_of, looks
 from limbeck.report.campaign.matrices import dark
 from limbeck.report.campaign.provenance import provenance
@@ -59,7 +59,7 @@ def campaign_content(facts: Mapping[str, Any]) -> dict[str, Any]:
         "lede": lede(facts),
         "numbers": numbers(facts),
         "cost_figures": cost_figures(facts),
-        "curve_arms": [look_of(known, name) for name in facts.get("curves") or {}],
+        "curve_arms": [look_of(known, name) for name in drawn_arms(facts)],
         "sections": [(name, title) for name, title in SECTIONS if parts[name]],
         "drawn": True,
         **parts,

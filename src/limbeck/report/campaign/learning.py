@@ -14,7 +14,7 @@ DIGITS = 3
 
 def learning_curves(facts: Mapping[str, Any]) -> Figure | None:
     """Draw each arm's mean validation error with its band; None without curves."""
-    curves = facts.get("curves") or {}
+    curves = drawn_arms(facts)
     if not curves:
         return None
     known = looks(facts)
@@ -51,6 +51,11 @@ def learning_curves(facts: Mapping[str, Any]) -> Figure | None:
         ),
         group=GROUP,
     )
+
+
+def drawn_arms(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves of the arms that have any."""
+    return {name: found for name, found in (facts.get("curves") or {}).items() if found and found["mean"]}
 
 
 def _band(look: Look, found: Mapping[str, Any]) -> list[Trace]:

@@ -34,7 +34,8 @@ class Search(NamedTuple):
 
 def search(facts: Facts) -> Search | None:
     """Lay out the searches; None where nothing was searched."""
-    found = {name: told for name, told in (facts.get("search") or {}).items() if told and told.get("trials")}
+    found = {name: _finished(told) for name, told in (facts.get("search") or {}).items() if told}
+    found = {name: told for name, told in found.items() if told["trials"]}
     if not found:
         return None
     known = looks(facts)
@@ -61,6 +62,12 @@ def search(facts: Facts) -> Search | None:
     )
     drawn = [_sensitivity(name, found, known, first=name == names[0]) for name in names]
     return Search([figure for figure in drawn if figure is not None], [line.look for line in lines], lines, equal)
+
+
+def _finished(told: Facts) -> dict[str, Any]:
+    """A search without the trials that came to nothing."""
+    trials = [trial for trial in told.get("trials") or [] if trial.get("validation") is not None]
+    return {**told, "trials": trials}
 
 
 def settings(chosen: Mapping[str, Any]) -> str:

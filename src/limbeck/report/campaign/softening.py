@@ -36,6 +36,8 @@ class Softening(NamedTuple):
     data: dict[str, Any]
     """As the script reads it: temperatures, and by row the classes shown, which are true, and the answers."""
     who: list[str]
+    says: dict[str, str]
+    """What each prefers of the first row, at the temperature at which the page opens."""
     sigmoid: bool
     classes: int
     cut: bool
@@ -52,7 +54,7 @@ def softening(samples: Mapping[str, Any] | None, temperature: float | None = Non
     temperatures = [at for at in first if all(at in found for found in known.values())]
     if not temperatures or not first[temperatures[0]]:
         return None
-    start = _start(temperatures, temperature)
+    start, sigmoid = _start(temperatures, temperature), samples.get("head") == "sigmoid"
     classes = len(first[temperatures[0]][0])
     drawn, vectors = drawn_column(samples.get("columns") or {})
     names = names_of(samples.get("classes"), classes)
@@ -79,13 +81,23 @@ def softening(samples: Mapping[str, Any] | None, temperature: float | None = Non
         rows=rows,
         temperatures=temperatures,
         start=start,
-        data={"temperatures": temperatures, "who": list(known), "rows": told},
+        data={"temperatures": temperatures, "who": list(known), "sigmoid": sigmoid, "rows": told},
         who=list(known),
-        sigmoid=samples.get("head") == "sigmoid",
+        says={who: _says(told[0], who, start, sigmoid=sigmoid) for who in known},
+        sigmoid=sigmoid,
         classes=classes,
         cut=classes > MOST_CLASSES,
         vectors=vectors,
     )
+
+
+def _says(told: Mapping[str, Any], who: str, at: int, *, sigmoid: bool) -> str:
+    """The class preferred, with its probability; of a sigmoid head, all labels that are likelier than not."""
+    probs: list[float] = told[who][at]
+    if sigmoid:
+        return ", ".join(name for name, share in zip(told["names"], probs, strict=True) if share > 0.5) or "none"
+    best = max(range(len(probs)), key=probs.__getitem__)
+    return f"{told['names'][best]} ({100 * probs[best]:.1f} %)"
 
 
 def _start(temperatures: Sequence[str], wanted: float | None) -> int:

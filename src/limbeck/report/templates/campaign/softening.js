@@ -1,7 +1,7 @@
 // The temperature slider: it looks up what was kept, and computes nothing.
 const softener = document.getElementById("softener");
 if (softener) {
-  const { temperatures, who, rows } = JSON.parse(document.getElementById("softening-data").textContent);
+  const { temperatures, who, sigmoid, rows } = JSON.parse(document.getElementById("softening-data").textContent);
   const slider = document.getElementById("temperature");
   const now = document.getElementById("temperature-now");
   const body = document.getElementById("softened");
@@ -54,7 +54,9 @@ if (softener) {
         text.textContent = written(share);
       });
       const best = probs.indexOf(Math.max(...probs));
-      softener.querySelector(`[data-says="${model}"]`).textContent = `${row.names[best]} (${written(probs[best])})`;
+      softener.querySelector(`[data-says="${model}"]`).textContent = sigmoid
+        ? row.names.filter((_, place) => probs[place] > 0.5).join(", ") || "none"
+        : `${row.names[best]} (${written(probs[best])})`;
     });
   };
 
