@@ -16,7 +16,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAM
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"),
-    *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=10000"),
+    *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=60000"),
 ]
 
 PAGES = {"trial": HELPED, "run": RUN, "single": ODD["a single point"], "texts": ODD["texts"], "bare": ODD["no records"]}
@@ -24,7 +24,7 @@ FIGURES = {"trial": 5, "run": 4, "single": 3, "texts": 4, "bare": 0}
 WIDTHS = (1100, 400)
 
 LOOK = """
-addEventListener("load", () => setTimeout(() => {
+const look = () => {
   const found = {};
   for (const frame of document.querySelectorAll("iframe")) {
     const page = frame.contentDocument;
@@ -36,7 +36,10 @@ addEventListener("load", () => setTimeout(() => {
     };
   }
   document.getElementById("found").textContent = JSON.stringify(found);
-}, 1500));
+  return Object.values(found).every(({ drawn, places }) => drawn === places);
+};
+const wait = (tries) => setTimeout(() => look() || (tries && wait(tries - 1)), 500);
+addEventListener("load", () => wait(60));
 """
 
 

@@ -1,7 +1,9 @@
 """The page of a run, a trial or a comparison: one HTML file that opens offline and asks nothing of any network."""
 
+import base64
+import gzip
 from collections.abc import Callable, Mapping
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +51,18 @@ def page(facts: Mapping[str, Any]) -> str:
     return environment.get_template(f"{kind}.html").render(
         _CONTENT[kind](facts),
         palette=PALETTE,
-        plotly=_bundle,
+        plotly=_packed,
         versions=_present(around.get("versions")),
         hardware=_hardware(around.get("hardware")),
     )
 
 
-def _bundle() -> str:
-    """The script that draws the figures: the part of plotly.js that knows lines, bars and heatmaps."""
-    return (files("limbeck.report") / "vendor" / "plotly-cartesian.min.js").read_text(encoding="utf-8")
+@cache
+def _packed() -> str:
+    """The script that draws the figures, as it comes with the Python package: gzip, then base64."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _present(versions: Mapping[str, str | None] | None) -> str:
