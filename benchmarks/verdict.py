@@ -14,8 +14,9 @@ itself says it can resolve, and two standard deviations between seeds.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from limbeck.evidence.verdict import verdict
 from limbeck.objective import HardLabels
 from limbeck.specification import Distillation
 from limbeck.training.progress import Silent, watcher
+from limbeck.training.runner import run_all
 from limbeck_recipes.digits import digits
 
 PAIRS = 8
@@ -51,11 +53,13 @@ class Size:
     resampled: int
     retrained: int
     trials: int
-    """Settings that the search of each arm of a retrained campaign tries."""
+    """Settings that the search of each arm of a retrained campaign tries, as many as the demo's."""
+    selecting: int
+    """Seeds at which each of them is tried."""
 
 
-WHOLE = Size(pool=400, resampled=20_000, retrained=200, trials=6)
-QUICK = Size(pool=24, resampled=50, retrained=2, trials=2)
+WHOLE = Size(pool=400, resampled=20_000, retrained=200, trials=16, selecting=2)
+QUICK = Size(pool=24, resampled=50, retrained=2, trials=2, selecting=1)
 
 
 def main(*, quick: bool = False, runs: Path = Path("runs/verdict"), out: Path = Path("results/verdict.json")) -> None:
@@ -101,14 +105,14 @@ def resampled(wrong_PN: NDArray[np.bool_], campaigns: int) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     question = Question()
     spread = float(np.std(100 * (wrong_PN[0::2].mean(1) - wrong_PN[1::2].mean(1)), ddof=1))
-    outcomes: dict[str, int] = {}
+    outcomes: Counter[str] = Counter()
     resolved = decided = 0
     claims = []
     for _ in range(campaigns):
         drawn = generator.permutation(len(wrong_PN))[: 2 * PAIRS]
         first, second = wrong_PN[drawn[:PAIRS]], wrong_PN[drawn[PAIRS:]]
         said = verdict(first, second, question, saw_test="no")
-        outcomes[said.outcome] = outcomes.get(said.outcome, 0) + 1
+        outcomes[said.outcome] += 1
         differences = np.asarray(said.contrast.differences)
         claim = said.resolution.seeds
         claims.append(claim)
@@ -116,9 +120,9 @@ def resampled(wrong_PN: NDArray[np.bool_], campaigns: int) -> dict[str, Any]:
         decided += contrast(differences + 2 * spread, alpha=question.alpha()).side != 0
     return {
         "campaigns": campaigns,
-        "outcomes": outcomes,
-        "false_helped": rate(outcomes.get("helped", 0), campaigns),
-        "false_harmed": rate(outcomes.get("harmed", 0), campaigns),
+        "outcomes": dict(outcomes),
+        "false_helped": rate(outcomes["helped"], campaigns),
+        "false_harmed": rate(outcomes["harmed"], campaigns),
         "power_at_resolution": rate(resolved, campaigns),
         "decided_at_two_sd": rate(decided, campaigns),
         "sd_of_differences": spread,
@@ -128,41 +132,43 @@ def resampled(wrong_PN: NDArray[np.bool_], campaigns: int) -> dict[str, Any]:
 
 def retrained(size: Size, folder: Path) -> dict[str, Any]:
     """Search and train both arms of each campaign afresh, and count what the verdicts say."""
-    told = watcher()
-    told.start("retraining campaigns", size.retrained)
-    outcomes: dict[str, int] = {}
-    differences = []
-    for number in range(size.retrained):
-        said = verdict(*(arm(number, which, size, folder) for which in (0, 1)), Question(), saw_test="no")
-        outcomes[said.outcome] = outcomes.get(said.outcome, 0) + 1
-        differences.append(said.contrast.mean)
-        told.advance(number + 1, str(outcomes))
-    told.end()
+    tasks = [{"number": number, **asdict(size), "folder": str(folder)} for number in range(size.retrained)]
+    answers = run_all(campaign, tasks, watcher=watcher(), what="retraining campaigns")
+    said = [verdict(*map(np.asarray, arms), Question(), saw_test="no") for arms in answers]
+    outcomes = Counter(one.outcome for one in said)
     return {
         "campaigns": size.retrained,
         "trials": size.trials,
-        "outcomes": outcomes,
-        "differences": differences,
-        "false_helped": rate(outcomes.get("helped", 0), size.retrained),
-        "false_harmed": rate(outcomes.get("harmed", 0), size.retrained),
+        "selecting": size.selecting,
+        "outcomes": dict(outcomes),
+        "differences": [one.contrast.mean for one in said],
+        "false_helped": rate(outcomes["helped"], size.retrained),
+        "false_harmed": rate(outcomes["harmed"], size.retrained),
     }
+
+
+def campaign(*, number: int, folder: str, **size: int) -> list[list[list[bool]]]:
+    """Both arms of one retrained campaign: a task for a process of its own."""
+    return [arm(number, which, Size(**size), Path(folder)).tolist() for which in (0, 1)]
 
 
 def arm(number: int, which: int, size: Size, folder: Path) -> NDArray[np.bool_]:
     """One arm of one retrained campaign: its own search, its own seeds.  -> (S, N)."""
     here = folder / f"{number}-{which}"
+    shutil.rmtree(here, ignore_errors=True)
     first = 10_000 + 100 * (2 * number + which)
-    execute = executor(here, Means(watcher=Silent()))
+    execute = executor(here, Means(watcher=Silent(), parallel=1, engine="stacked"))
     found = search(
         {"alone": (alone(), SPACE)},
         trials=size.trials,
-        seeds=(first,),
+        seeds=range(first, first + size.selecting),
         execute=execute,
         storage=here / "search.db",
         watcher=Silent(),
+        batch=8,
     )
     spec = applied(alone(), found["alone"].settings)
-    seeds = range(first + 1, first + 1 + PAIRS)
+    seeds = range(first + size.selecting, first + size.selecting + PAIRS)
     runs = execute({f"alone-{seed}": replace(spec, seed=seed) for seed in seeds}, "")
     wrong_SN = wrong_rows({seed: runs[f"alone-{seed}"] for seed in seeds})
     shutil.rmtree(here)
