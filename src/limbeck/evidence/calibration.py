@@ -26,7 +26,7 @@ def calibration(arms: Mapping[str, Mapping[int, Run]]) -> dict[str, Any] | None:
     For each: `before`, {"ece", "nll", "brier"} of the answers as they are; `temperature` and `after`, each seed's
     answers divided by the temperature that fits its validation rows best (None without validation rows); `reliability`,
     of the answers as they are, pooled over seeds: by bin, the mean `confidence`, the `accuracy` (None in an empty bin)
-    and the number of `rows`. An ensemble is scaled as one model: the logs of its mean probabilities, divided.
+    and the number of `rows`; `reliability_after`, the same of the divided answers. An ensemble is scaled as one model: the logs of its mean probabilities, divided.
     Returns: None for a sigmoid head, and where there are no labelled test rows.
     Reference: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
@@ -50,7 +50,12 @@ def _calibration(runs: Mapping[int, Run], who: str) -> dict[str, Any] | None:
         "before": _means([_scores(one, 1.0) for one in answers]),
         "after": _means([_scores(one, t) for one, t in zip(answers, known, strict=True)]) if fitted else None,
         "reliability": _reliability(answers),
+        "reliability_after": _reliability(list(map(_divided, answers, known))) if fitted else None,
     }
+
+
+def _divided(answers: Predictions, temperature: float) -> Predictions:
+    return Predictions(ids=answers.ids, logits=answers.logits / temperature, labels=answers.labels)
 
 
 def _labelled(answers: Predictions | None) -> Predictions | None:

@@ -68,6 +68,7 @@ class Replacement:
             "sentence": self.sentence,
             "within": self.within,
             "mean": self.mean,
+            "lower": self.lower,
             "upper": self.upper,
             "level": self.level,
             "seconds_per_row": dict(self.seconds_per_row),
