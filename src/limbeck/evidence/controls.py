@@ -159,7 +159,8 @@ def _explained(
         )
         return Explained(outcome="explained by none of the controls", sentence=sentence, p_value=p_value)
     sentence = (
-        f"Not shown that the controls explain nothing: distilled is not shown to be better than {_listed(open_ones)}."
+        f"Not explained away by {len(ablations) - len(open_ones)} of the {len(ablations)} ablations; distilled is not "
+        f"shown to be better than {_listed(open_ones)}, which may explain it."
     )
     return Explained(outcome="not shown", sentence=sentence, p_value=p_value)
 
