@@ -1,4 +1,4 @@
-"""Facts written by hand in the shapes that `evidence` returns: an ordinary trial, an ordinary run, and odd ones."""
+"""Facts written by hand in the shapes that `evidence` returns: an ordinary run, and odd ones."""
 
 import copy
 import math
@@ -53,61 +53,6 @@ def curves(*, taught: bool = True, labels: bool = True, validation: bool = True,
     scored |= {"errors": [90.0 - 13 * index for index in range(points)]} if labels else {}
     scored |= {"agreement": [0.3 + 0.1 * index for index in range(points)]} if taught else {}
     return {**at, "terms": {**terms, "loss": falling}, "validation": scored if validation else {}}
-
-
-def trial(alone: list[float], taught: list[float], interval: tuple[float, float]) -> dict[str, Any]:
-    def mean(values: list[float]) -> float:
-        return sum(values) / len(values)
-
-    def row(who: str, errors: list[float], parameters: int, seconds: float) -> dict[str, Any]:
-        sd = None if len(errors) == 1 else 1.25
-        return {
-            "who": who,
-            "errors_mean": mean(errors),
-            "errors_sd": sd,
-            "runs": len(errors),
-            "parameters": parameters,
-            "seconds_per_row": seconds,
-        }
-
-    members = [7.0, 6.0, 8.0]
-    return {
-        "kind": "trial",
-        "title": "Three networks teach a small one",
-        "rows": {"train": 256, "validation": 250, "test": 350},
-        "seeds": list(range(len(alone))),
-        "errors": {"taught": taught, "alone": alone, "members": members},
-        "table": [
-            row("one of the 3 networks", members, 26122, 4e-5),
-            row("the ensemble of 3", [5.0], 78366, 1.2e-4),
-            row("student, labels alone", alone, 1482, 3.5e-5),
-            row("student, distilled", taught, 1482, 3.5e-5),
-        ],
-        "difference": {
-            "mean": mean(alone) - mean(taught),
-            "sd": 1.5,
-            "interval": interval,
-            "level": 0.95,
-            "p_value": 0.0078125,
-            "seeds": len(alone),
-            "verdict": "positive" if interval[0] > 0 else "negative" if interval[1] < 0 else "undecided",
-        },
-        "agreement": (0.95, 0.01),
-        "grid": {
-            "taught": {"0.01": 12.0, "0.03": 10.0, "0.1": 14.0},
-            "alone": {"0.01": 15.0, "0.03": 18.0, "0.1": 30.0},
-        },
-        "choices": {"taught": 0.03, "alone": 0.01},
-        "curves": {"taught": curves(), "alone": curves(taught=False)},
-        "samples": samples({"features": vectors()}),
-        "versions": VERSIONS,
-        "hardware": HARDWARE,
-    }
-
-
-HELPED = trial([20.0, 18.0, 19.0, 21.0], [14.0, 15.0, 13.0, 16.0], (3.25, 6.75))
-UNDECIDED = trial([20.0, 18.0, 19.0, 21.0], [19.0, 20.0, 17.0, 20.0], (-2.25, 3.25))
-HARMED = trial([14.0, 15.0, 13.0, 16.0], [20.0, 18.0, 19.0, 21.0], (-6.75, -3.25))
 
 
 def score(errors: float | None, *, rows: int = 350, agreement: float | None = None) -> dict[str, float]:

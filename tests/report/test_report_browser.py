@@ -7,7 +7,8 @@ import shutil
 import subprocess
 
 import pytest
-from facts_by_hand import HELPED, ODD, RUN
+from facts_by_hand import ODD, RUN
+from search_by_hand import RAISED, SEARCH
 
 from limbeck.report.page import write_page
 
@@ -19,8 +20,11 @@ FLAGS = [
     *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=60000"),
 ]
 
-PAGES = {"trial": HELPED, "run": RUN, "single": ODD["a single point"], "texts": ODD["texts"], "bare": ODD["no records"]}
-FIGURES = {"trial": 5, "run": 4, "single": 3, "texts": 4, "bare": 0}
+PAGES = {
+    **{"run": RUN, "single": ODD["a single point"], "texts": ODD["texts"], "bare": ODD["no records"]},
+    **{"search": SEARCH, "raised": RAISED},
+}
+FIGURES = {"run": 4, "single": 3, "texts": 4, "bare": 0, "search": 4, "raised": 1}
 WIDTHS = (1100, 400)
 
 LOOK = """

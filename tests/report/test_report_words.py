@@ -2,7 +2,7 @@
 
 import pytest
 
-from limbeck.report.words import amount, average, count, decimal, duration, listing, probability, share, size, spread
+from limbeck.report.words import amount, count, decimal, duration, listing, number, settings, share, size, spread
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,7 @@ from limbeck.report.words import amount, average, count, decimal, duration, list
         (amount(0.256), "0.26"),
         (amount(-0.0001), "0.00"),
         (amount(1234.5), "1,234"),
-        (average(27.0), "27.0"),
-        (average(-2.25), "−2.2"),
+        (amount(-2.25), "−2.2"),
         (spread(13.9, 4.21), "13.9 ± 4.2"),
         (spread(5.0, None), "5"),
         (share(0.0404), "4.0%"),
@@ -26,8 +25,9 @@ from limbeck.report.words import amount, average, count, decimal, duration, list
         (decimal(0.12345), "0.123"),
         (decimal(0.0000123), "1.23e-05"),
         (decimal(float("nan")), "not finite"),
-        (probability(0.0078125), "p = 0.008"),
-        (probability(0.0002), "p < 0.001"),
+        (number(0.012345), "0.0123"),
+        (number(12), "12"),
+        (settings({"rate": 0.003, "weight_decay": 1e-5, "epochs": 3}), "rate 0.003, weight decay 1e-05, epochs 3"),
         (duration(4.1e-5), "41 µs"),
         (duration(2.5e-3), "2.5 ms"),
         (duration(12.0), "12 s"),

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import tiny
-from limbeck.campaigns.trial import Trial, run_trial
 from limbeck.data.augment import Noise
 from limbeck.data.prepare import plain_features
 from limbeck.errors import (
@@ -243,22 +242,3 @@ def test_a_teacher_that_reads_other_inputs_is_another_one_though_its_weights_are
         distill(tiny.specification(teacher=other, targets=tmp_path / "store"), tmp_path / "run", watcher=Silent())
     with pytest.raises(StoreError, match="another teacher"):
         record(tiny.specification(teacher=other), tmp_path / "store", batch_size=8, shard_rows=8, resume=True)
-
-
-def trial_of(store, **changes):
-    arms = {"data": tiny.splits, "validation": 0.1, **changes}
-    return Trial(
-        taught=taught_from(store, **arms), alone=tiny.alone(**arms), rates=[0.01], selection_seeds=[0], seeds=[1]
-    )
-
-
-def test_a_trial_can_be_taught_from_targets(tmp_path):
-    recorded(tmp_path / "store", data=tiny.splits)
-    found = run_trial(trial_of(tmp_path / "store"), tmp_path / "trial", watcher=Silent(), parallel=1)
-    assert found.runs["taught"][1].summary["teacher"]["test"]["rows"] == 17
-
-
-def test_both_arms_of_a_trial_see_as_many_views(tmp_path):
-    with pytest.raises(SpecificationError, match="give both the same number of views"):
-        trial_of(tmp_path / "store", augment=Noise(0.5))
-    trial_of(tmp_path / "store", augment=Noise(0.5), views=2)

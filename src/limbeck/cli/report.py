@@ -1,4 +1,4 @@
-"""`limbeck report RUN`: the page of a finished run, made again from its records."""
+"""`limbeck report FOLDER`: the page of a finished run, campaign or search, made again from its records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,26 +6,29 @@ from typing import Annotated
 
 import tyro
 
-from limbeck.campaigns.trial import PLAN
 from limbeck.cli.flags import parsed
 from limbeck.errors import RunError, SpecificationError
+from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.facts import facts_of_run
+from limbeck.evidence.search_facts import SEARCH, read_search
 from limbeck.files import read_json, write_json
 from limbeck.report.page import write_page
 from limbeck.training.run import Run
 
 
 def report(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) -> None:
-    """Make the page of a finished run, or of a demo, again.
+    """Make the page of a finished run, campaign or search again.
 
     Args:
-        run: the folder of the run.
-        out: where the page goes; report.html in the run's folder unless given.
+        run: its folder.
+        out: where the page goes; report.html in that folder unless given.
     """
     if (run / PLAN).is_file():
         if not (run / "facts.json").is_file():
             raise RunError(f"The campaign {run} has not finished; go on with --resume.")
         facts = read_json(run / "facts.json")
+    elif (run / SEARCH).is_file():
+        facts = read_search(run)
     else:
         facts = facts_of_run(Run.open(run))
         write_json(run / "facts.json", facts)

@@ -20,6 +20,7 @@ from limbeck.campaigns.studies import opened, require_optuna
 from limbeck.campaigns.temperatures import Raised, raise_temperature
 from limbeck.cli.flags import call_with_flags, words_between
 from limbeck.cli.parts import from_parts
+from limbeck.cli.show import say_where
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
 from limbeck.evidence.search_facts import SEARCH, at_an_edge, facts_of_search, write_search
@@ -115,14 +116,15 @@ def run(words: Sequence[str]) -> None:
         ladder = common.temperatures or None
         raised = raise_temperature(arms[0].spec, seeds=_seeds(common), execute=execute, watcher=shown, ladder=ladder)
         train = _train(asked, words, applied(taught, {"temperature": raised.temperature}))
-        write_search(out, facts(temperature=raised.as_json(), train=train))
+        told = facts(temperature=raised.as_json(), train=train)
         _show_raised(raised)
     else:
         found = _searched(arms, asked, common, out, execute, shown)
         train = _train(asked, words, applied(taught, found[arms[0].name].settings))
-        write_search(out, facts(search={name: one.as_json() for name, one in found.items()}, train=train))
+        told = facts(search={name: one.as_json() for name, one in found.items()}, train=train)
         _show(arms, found, left_out)
-    print(f"search:  {out}")
+    write_search(out, told)
+    say_where(out, told)
     print(f"train the chosen student, and score it: {train}")
 
 

@@ -32,13 +32,13 @@ def show_run(run: Run) -> None:
 
 
 def say_where(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write the page, where the extra for it is installed, and print where student and page are."""
+    """Write the page, where the extra for it is installed, and print where folder, student and page are."""
     try:
         page: Path | None = write_page(facts, folder / "report.html")
     except MissingExtra as error:
         page = None
         print(error)
-    print(f"run:     {folder}")
+    print(f"{'search: ' if facts['kind'] == 'search' else 'run:    '} {folder}")
     if (folder / "student").is_dir():
         print(f"student: {folder / 'student'}")
     if page is not None:
@@ -65,34 +65,6 @@ def _scores(summary: Mapping[str, Any]) -> Table:
 
 def _wrong(scored: Mapping[str, float]) -> str:
     return f"{scored['errors']:,.0f} ({1 - scored['accuracy']:.2%})" if "errors" in scored else ""
-
-
-def show_trial(facts: Mapping[str, Any], folder: Path) -> None:
-    """Print the table of a trial, the paired difference, and where the page is."""
-    table = Table(title=f"Errors on {facts['rows']['test']:,} test rows")
-    for name in ("", "errors (mean ± sd)", "runs", "parameters", "one row takes"):
-        table.add_column(name, justify="left" if not name else "right")
-    for row in facts["table"]:
-        spread = "" if row["errors_sd"] is None else f" ± {row['errors_sd']:.2f}"
-        microseconds = f"{row['seconds_per_row'] * 1e6:,.0f} µs"
-        table.add_row(
-            row["who"], f"{row['errors_mean']:.2f}{spread}", str(row["runs"]), f"{row['parameters']:,}", microseconds
-        )
-    Console().print(table)
-    print(_verdict(facts["difference"]))
-    say_where(folder, facts)
-
-
-def _verdict(difference: Mapping[str, Any]) -> str:
-    low, high = difference["interval"]
-    mean, seeds = difference["mean"], difference["seeds"]
-    found = f"{mean:+.2f} errors fewer" if mean >= 0 else f"{-mean:.2f} errors more"
-    meanings = {"positive": "the teaching helped", "negative": "the teaching did harm"}
-    meaning = meanings.get(difference["verdict"], "no difference that shows")
-    return (
-        f"Distilled against labels alone, paired over {seeds} seeds: {found.lstrip('+')} "
-        f"({difference['level']:.0%} interval {low:+.2f} to {high:+.2f}, p = {difference['p_value']:.4f}): {meaning}."
-    )
 
 
 def show_targets(targets: Targets, where: str | Path) -> None:

@@ -26,7 +26,8 @@ def calibration(arms: Mapping[str, Mapping[int, Run]]) -> dict[str, Any] | None:
     For each: `before`, {"ece", "nll", "brier"} of the answers as they are; `temperature` and `after`, each seed's
     answers divided by the temperature that fits its validation rows best (None without validation rows); `reliability`,
     of the answers as they are, pooled over seeds: by bin, the mean `confidence`, the `accuracy` (None in an empty bin)
-    and the number of `rows`; `reliability_after`, the same of the divided answers. An ensemble is scaled as one model: the logs of its mean probabilities, divided.
+    and the number of `rows`; `reliability_after`, the same of the divided answers (None without a temperature). An
+    ensemble is scaled as one model: the logs of its mean probabilities, divided.
     Returns: None for a sigmoid head, and where there are no labelled test rows.
     Reference: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from limbeck.report.figures.pulls import gradient_cosines, gradient_norms
-from limbeck.report.figures.run import run_terms, validation_curves
+from limbeck.report.figures.run import run_terms, validation_curve
 from limbeck.report.samples import gallery
 from limbeck.report.words import amount, count, decimal, rate, share, size
 
@@ -43,7 +43,7 @@ def run_content(facts: Mapping[str, Any]) -> dict[str, Any]:
     terms = [name for name in curves.get("terms", {}) if name != "loss"]
     teacher = (summary.get("teacher") or {}).get("validation")
     learned = (
-        validation_curves({"taught": curves}, {"taught": "student"}, teacher=teacher, kept=summary.get("kept")),
+        validation_curve(curves.get("validation") or {}, teacher=teacher, kept=summary.get("kept")),
         run_terms(curves),
     )
     pulls = (gradient_norms(gradients, terms), gradient_cosines(gradients, terms)) if gradients else ()

@@ -1,7 +1,8 @@
 """How numbers are written on a page: rounded for a reader, with a true minus sign and the unit that suits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import Any
 
 
 def count(value: float) -> str:
@@ -13,11 +14,6 @@ def amount(value: float) -> str:
     """A mean of counts: whole as it is, else two decimals below one, one below a hundred, none above."""
     if float(value).is_integer():
         return minus(count(value))
-    return average(value)
-
-
-def average(value: float) -> str:
-    """A mean over runs: as `amount`, but with its decimals even where it happens to be whole."""
     digits = 2 if abs(value) < 1 else 1 if abs(value) < 100 else 0
     return minus(f"{value:,.{digits}f}")
 
@@ -56,9 +52,14 @@ def rate(value: float) -> str:
     return f"{value:g}"
 
 
-def probability(value: float) -> str:
-    """A p-value: 0.008, or below 0.001."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+def number(value: Any) -> str:
+    """A setting's value with three digits that matter."""
+    return f"{value:.3g}" if isinstance(value, float) else rate(value) if isinstance(value, int) else str(value)
+
+
+def settings(chosen: Mapping[str, Any]) -> str:
+    """Settings in a row: rate 0.003, temperature 4."""
+    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in chosen.items())
 
 
 def duration(seconds: float) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from limbeck.report.campaign.search import number
-from limbeck.report.words import count, duration
+from limbeck.report.words import count, duration, number
 
 Facts = Mapping[str, Any]
 

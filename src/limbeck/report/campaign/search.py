@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from limbeck.evidence.words import points
+from limbeck.evidence.search_facts import at_an_edge
+from limbeck.evidence.words import counted, points
 from limbeck.report.campaign.looks import Look, look_of, looks
-from limbeck.report.figures.drawing import Figure, Table, Trace, dots, figure, log_axis, plain, ring
-from limbeck.report.words import rate, share
+from limbeck.report.campaign.sensitivity import sensitivity_figure
+from limbeck.report.figures.drawing import Figure
+from limbeck.report.words import listing, settings, share
 
 Facts = Mapping[str, Any]
-
-GROUP = "search"
 
 
 class Searched(NamedTuple):
@@ -19,6 +19,8 @@ class Searched(NamedTuple):
     look: Look
     trials: int
     chosen: str
+    own: str
+    """The error at the specification's own settings, which every search tries first."""
     validation: str
     importance: str
 
@@ -30,6 +32,7 @@ class Search(NamedTuple):
     arms: list[Look]
     table: list[Searched]
     equal: str
+    cautions: list[str]
 
 
 def search(facts: Facts) -> Search | None:
@@ -42,92 +45,50 @@ def search(facts: Facts) -> Search | None:
     names = list(
         dict.fromkeys(name for told in found.values() for trial in told["trials"] for name in trial["settings"])
     )
-    lines = [
-        Searched(
-            look_of(known, arm),
-            len(told["trials"]),
-            settings(told.get("chosen") or {}),
-            points(min(trial["validation"] for trial in told["trials"])),
-            "; ".join(
-                f"{name.replace('_', ' ')} {share(value)}" for name, value in (told.get("importance") or {}).items()
-            ),
-        )
-        for arm, told in found.items()
-    ]
-    trials = {line.trials for line in lines}
-    equal = (
-        f"Each of these arms was given {trials.pop()} trials, scored on validation rows by seeds that judge nothing."
-        if len(trials) == 1
-        else f"The arms were given {' or '.join(map(str, sorted(trials)))} trials: not the same number for each."
+    lines = [_line(look_of(known, arm), told) for arm, told in found.items()]
+    drawn = [sensitivity_figure(name, found, known, first=name == names[0]) for name in names]
+    figures = [figure for figure in drawn if figure is not None]
+    cautions = [said for line in lines for said in _cautions(line.look.title, found[line.look.name])]
+    return Search(figures, [line.look for line in lines], lines, _equal(lines), cautions)
+
+
+def _line(look: Look, told: Facts) -> Searched:
+    importance = sorted((told.get("importance") or {}).items(), key=lambda pair: -pair[1])
+    whole = [trial["validation"] for trial in _with_student(told)]
+    return Searched(
+        look=look,
+        trials=len(told["trials"]),
+        chosen=settings(told.get("chosen") or {}),
+        own="no student" if "failed" in told["trials"][0] else points(told["trials"][0]["validation"]),
+        validation=points(min(whole)) if whole else "no student",
+        importance="; ".join(f"{name.replace('_', ' ')} {share(value)}" for name, value in importance),
     )
-    drawn = [_sensitivity(name, found, known, first=name == names[0]) for name in names]
-    return Search([figure for figure in drawn if figure is not None], [line.look for line in lines], lines, equal)
+
+
+def _equal(lines: list[Searched]) -> str:
+    trials = {line.trials for line in lines}
+    if len(trials) > 1:
+        return f"The arms were given {' or '.join(map(str, sorted(trials)))} trials: not the same number for each."
+    given = "Each of these arms was" if len(lines) > 1 else "It was"
+    return f"{given} given {counted(trials.pop(), 'trial')}, scored on validation rows by seeds that judge nothing."
+
+
+def _cautions(title: str, told: Facts) -> list[str]:
+    """What to bear in mind: settings chosen where their range ends, and trials that came to no student."""
+    chosen = told.get("chosen") or {}
+    space = {name: part for name, part in (told.get("space") or {}).items() if name in chosen}
+    edges = [name.replace("_", " ") for name in at_an_edge(space, chosen)]
+    lost = len(told["trials"]) - len(_with_student(told))
+    beyond = f"“{title}” chose its {listing(edges)} at an end of the range, beyond which the best may lie."
+    failed = f"In {lost} of {counted(len(told['trials']), 'trial')} of “{title}” a loss became NaN or infinite."
+    return [beyond] * bool(edges) + [failed] * bool(lost)
+
+
+def _with_student(told: Facts) -> list[Facts]:
+    return [trial for trial in told["trials"] if "failed" not in trial]
 
 
 def _finished(told: Facts) -> dict[str, Any]:
     """A search without the trials that came to nothing."""
     trials = [trial for trial in told.get("trials") or [] if trial.get("validation") is not None]
     return {**told, "trials": trials}
-
-
-def settings(chosen: Mapping[str, Any]) -> str:
-    """Settings in a row: rate 0.003, temperature 4."""
-    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in chosen.items())
-
-
-def number(value: Any) -> str:
-    """A setting's value with three digits that matter."""
-    return f"{value:.3g}" if isinstance(value, float) else rate(value) if isinstance(value, int) else str(value)
-
-
-def _sensitivity(name: str, found: Mapping[str, Facts], known: Mapping[str, Look], *, first: bool) -> Figure | None:
-    tried = {
-        arm: sorted(
-            (trial["settings"][name], trial["validation"]) for trial in told["trials"] if name in trial["settings"]
-        )
-        for arm, told in found.items()
-    }
-    tried = {arm: pairs for arm, pairs in tried.items() if len({value for value, _ in pairs}) > 1}
-    if not tried:
-        return None
-    title = name.replace("_", " ")
-    anybody = any(look_of(known, arm).shown for arm in tried)
-    traces: list[Trace] = []
-    for arm, pairs in tried.items():
-        look = look_of(known, arm)
-        told = {"meta": arm, "visible": look.shown or not anybody}
-        hover = [f"{plain(look.title)}: {plain(title)} {number(value)}, {points(error)} %" for value, error in pairs]
-        dot = dots([value for value, _ in pairs], [error for _, error in pairs], look.colour, hover)
-        marker = {"color": look.colour, "size": 9, "symbol": look.symbol, "opacity": 0.85}
-        named = {} if anybody else {"name": plain(look.title), "showlegend": True}
-        traces.append({**dot, "marker": marker, **told, **named})
-        chosen = (found[arm].get("chosen") or {}).get(name)
-        rings = [ring(*pair, look.colour) for pair in pairs if chosen is not None and pair[0] == chosen]
-        traces += [{**found, **told} for found in rings[:1]]
-    values = [value for pairs in tried.values() for value, _ in pairs]
-    errors = [error for pairs in tried.values() for _, error in pairs]
-    return figure(
-        f"Validation error over {title}",
-        alt=f"Validation error of every trial over {title}, for each arm; the chosen ones ringed.",
-        caption="Each mark is one trial; the chosen one is ringed. Where the marks fall in a clear valley the setting "
-        "matters; where they scatter it does not, or luck is larger."
-        if first
-        else f"The same trials over {title}."
-        if anybody
-        else f"The trials of those arms that have {title} to choose.",
-        traces=traces,
-        layout={
-            "xaxis": {**log_axis(title, values), "showgrid": False},
-            "yaxis": log_axis("validation rows wrong, %", errors),
-        },
-        height=320,
-        table=Table(
-            ["arm", title, "validation rows wrong, %"],
-            [
-                [look_of(known, arm).title, number(value), points(error)]
-                for arm, pairs in tried.items()
-                for value, error in pairs
-            ],
-        ),
-        group=GROUP if anybody else "",
-    )

@@ -15,7 +15,6 @@ PALETTE = {"taught": "#d9622b", "alone": "#7d8793", "ensemble": "#2b7bba", "memb
 TERM_COLOURS = ("#2a9d7f", "#b65fa0", "#c9930a", "#5b7fd1")
 DASHES = ("solid", "dash", "dot", "dashdot")
 FAINT = "rgba(128, 136, 148, 0.22)"
-SEED_LINE = "rgba(128, 136, 148, 0.6)"
 CLEAR = "rgba(0, 0, 0, 0)"
 NEUTRAL = "#7d8793"
 

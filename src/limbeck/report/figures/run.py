@@ -1,4 +1,4 @@
-"""How runs learned: validation scores and what was minimised, over the epochs."""
+"""How a run learned: validation scores and what was minimised, over the epochs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,66 +9,70 @@ from limbeck.report.figures.drawing import (
     PALETTE,
     TERM_COLOURS,
     Figure,
+    Trace,
     axis,
     dotted_line,
     drawn_line,
     figure,
+    loss_axis,
     mode_of,
     plain,
     ring,
 )
-from limbeck.report.figures.terms import term_curve, terms_figure
 from limbeck.report.words import count
 
 
 def run_terms(curves: Mapping[str, Any]) -> Figure | None:
-    """Draw the mean of each loss term, and the weighted sum of several, over the epochs of one run."""
+    """Draw the mean of each loss term, and the weighted sum of several, over the epochs; None without terms."""
     names = [name for name in curves.get("terms", {}) if name != "loss"]
     traces = [
-        term_curve(curves, name, TERM_COLOURS[place % len(TERM_COLOURS)], plain(name), DASHES[place % len(DASHES)])
+        _term(curves, name, TERM_COLOURS[place % len(TERM_COLOURS)], plain(name), DASHES[place % len(DASHES)])
         for place, name in enumerate(names)
     ]
     if len(names) > 1 and "loss" in curves["terms"]:
-        traces.append(term_curve(curves, "loss", NEUTRAL, "weighted sum", "solid"))
-    return terms_figure(
-        traces, "The mean of each term of the objective on the training rows between two records, before its weight."
+        traces.append(_term(curves, "loss", NEUTRAL, "weighted sum", "solid"))
+    if not traces:
+        return None
+    return figure(
+        "What was minimised",
+        alt="Mean of each loss term over the epochs, in nats.",
+        caption="The mean of each term of the objective on the training rows between two records, before its weight.",
+        traces=traces,
+        layout={"xaxis": {**axis("epochs"), "showgrid": False}, "yaxis": loss_axis("nats per row", traces)},
+        height=340,
     )
 
 
-def validation_curves(
-    curves: Mapping[str, Mapping[str, Any]],
-    names: Mapping[str, str],
+def _term(curves: Mapping[str, Any], name: str, colour: str, label: str, dash: str) -> Trace:
+    values = curves["terms"][name]
+    line = drawn_line(curves["epoch"][-len(values) :], values, colour, name=label, mode=mode_of(values))
+    return {**line, "line": {**line["line"], "dash": dash}}
+
+
+def validation_curve(
+    found: Mapping[str, Any],
     *,
-    first: str = "",
     teacher: Mapping[str, float] | None = None,
     kept: Mapping[str, Any] | None = None,
 ) -> Figure | None:
-    """Draw validation errors over the epochs, a line for each arm; agreement with the teacher where labels are absent.
+    """Draw validation errors over the epochs; agreement with the teacher where labels are absent; None without either.
 
     Args:
-        curves: by arm, as `evidence.facts.curves` returns them.
-        names: what each arm is called.
-        first: which run the curves are of, in the words of the caption; empty for the only one.
+        found: `validation` of the curves that `evidence.facts` returns.
         teacher: its scores on the validation rows, drawn as a level.
         kept: the moment of the run whose weights were kept, ringed.
     """
-    found = {arm: row["validation"] for arm, row in curves.items() if row.get("validation")}
-    score = next((name for name in ("errors", "agreement") if any(name in row for row in found.values())), None)
+    score = next((name for name in ("errors", "agreement") if name in found), None)
     if score is None:
         return None
-    traces = [
-        drawn_line(row["epoch"], row[score], PALETTE[arm], name=names[arm], mode=mode_of(row[score]))
-        for arm, row in found.items()
-        if score in row
-    ]
+    epochs, values = found["epoch"], found[score]
+    traces = [drawn_line(epochs, values, PALETTE["taught"], name="student", mode=mode_of(values))]
     if teacher is not None and score in teacher:
-        ends = [row["epoch"][place] for row in found.values() for place in (0, -1)]
         level = [teacher[score]] * 2
-        traces.append(dotted_line([min(ends), max(ends)], level, PALETTE["ensemble"], name="teacher"))
+        traces.append(dotted_line([min(epochs), max(epochs)], level, PALETTE["ensemble"], name="teacher"))
     if kept is not None and kept.get("chosen_by") == "validation":
-        traces += [ring(*point, PALETTE[arm]) for arm, row in found.items() for point in _points(row, score, kept)]
-    rows = next((row["rows"][0] for row in found.values() if row.get("rows")), None)
-    where = "validation rows" if rows is None else f"{count(rows)} validation rows"
+        traces += [ring(*point, PALETTE["taught"]) for point in _points(found, score, kept)]
+    where = f"{count(found['rows'][0])} validation rows" if found.get("rows") else "validation rows"
     errors = score == "errors"
     layout = {
         "xaxis": {**axis("epochs"), "showgrid": False},
@@ -80,7 +84,7 @@ def validation_curves(
     return figure(
         "How it learned",
         alt=f"{what} over the epochs.",
-        caption=f"{what} after each epoch{first}. The weights of the best epoch"
+        caption=f"{what} after each epoch. The weights of the best epoch"
         f"{', ringed,' if kept else ''} are the ones that were kept.",
         traces=traces,
         layout=layout,
