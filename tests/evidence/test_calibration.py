@@ -8,6 +8,7 @@ import torch
 import tiny
 from evidence.written_runs import write_run
 from limbeck.evidence.calibration import BINS, calibration
+from limbeck.functional.calibration import fitted_temperature
 from limbeck.training.distill import distill
 from limbeck.training.progress import Silent
 
@@ -86,6 +87,22 @@ def test_the_diagram_is_pooled_over_seeds_and_holds_the_calibration_error(tmp_pa
     assert total / 422 == pytest.approx(slow_ece(*pooled))
 
 
+def test_the_diagram_after_is_of_each_seeds_answers_divided_by_its_own_temperature(tmp_path):
+    runs = {seed: run_of(tmp_path / str(seed), seed, scale=scale) for seed, scale in ((1, 4.0), (2, 0.5))}
+    found = calibration({"distilled": runs})["distilled"]
+    divided = []
+    for seed, scale in ((1, 4.0), (2, 0.5)):
+        (logits, labels), (validation, known) = answers(211, seed, scale=scale), answers(101, seed + 50, scale=scale)
+        temperature = fitted_temperature(validation.double(), known)
+        divided.append((logits.double() / temperature, labels))
+    pooled = [torch.cat(parts) for parts in zip(*divided, strict=True)]
+    after = found["reliability_after"]
+    assert sum(after["rows"]) == 2 * 211
+    assert after != found["reliability"]
+    gaps = [rows * abs(sure - right) for sure, right, rows in zip(*after.values(), strict=True) if rows]
+    assert sum(gaps) / 422 == pytest.approx(slow_ece(*pooled))
+
+
 def test_the_temperature_comes_from_the_validation_rows_alone(tmp_path):
     sure, labels = answers(211, 1, scale=4.0)
     validation, known = answers(101, 51, scale=0.5)
@@ -104,6 +121,7 @@ def test_without_validation_rows_nothing_is_fitted(tmp_path):
     found = calibration({"distilled": {0: run}})["distilled"]
     assert found["temperature"] is None
     assert found["after"] is None
+    assert found["reliability_after"] is None
     assert found["before"]["nll"] > 0
 
 

@@ -68,7 +68,7 @@ def test_costs_pass_through_into_the_record():
     found = judged(1.0, **costs).as_json()
     assert {name: found[name] for name in costs} == costs
     assert list(found) == [
-        "outcome", "sentence", "within", "mean", "upper", "level", "seconds_per_row", "bytes", "parameters"
+        "outcome", "sentence", "within", "mean", "lower", "upper", "level", "seconds_per_row", "bytes", "parameters"
     ]  # fmt: skip
 
 

@@ -301,16 +301,21 @@ def calibration() -> dict[str, Any]:
             "temperature": temperature,
             "before": {"ece": abs(bend) / 2, "nll": 0.21 + abs(bend), "brier": 0.08 + abs(bend) / 3},
             "after": {"ece": abs(bend) / 9, "nll": 0.2, "brier": 0.08},
-            "reliability": {
-                "confidence": [value if number else None for value, number in zip(sure, rows, strict=True)],
-                "accuracy": [
-                    max(0.0, min(1.0, value - bend * math.sin(3.14 * value))) if number else None
-                    for value, number in zip(sure, rows, strict=True)
-                ],
-                "rows": rows,
-            },
+            "reliability": reliability(sure, rows, bend),
+            "reliability_after": reliability(sure, rows, bend / 9),
         }
     return found
+
+
+def reliability(sure: list[float], rows: list[int], bend: float) -> dict[str, Any]:
+    return {
+        "confidence": [value if number else None for value, number in zip(sure, rows, strict=True)],
+        "accuracy": [
+            max(0.0, min(1.0, value - bend * math.sin(3.14 * value))) if number else None
+            for value, number in zip(sure, rows, strict=True)
+        ],
+        "rows": rows,
+    }
 
 
 def matrix(size: int, top: float, seed: int) -> list[list[float]]:

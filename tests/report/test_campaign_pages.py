@@ -279,3 +279,13 @@ def test_arms_without_curves_and_trials_without_an_end_are_left_out():
 def test_without_scripts_the_first_row_is_shown_at_the_first_temperature():
     answers = CAMPAIGN["samples"]["answers"]["teacher"]["4"][0]
     assert f'<dd data-says="teacher">{answers.index(max(answers))} ({100 * max(answers):.1f} %)</dd>' in PAGES["helped"]
+
+
+def test_calibration_is_drawn_before_and_after_and_without_a_temperature_before_alone():
+    facts = campaign()
+    assert "<h3>After one temperature</h3>" in page(facts)
+    for told in facts["calibration"].values():
+        told |= {"temperature": None, "after": None, "reliability_after": None}
+    html = page(facts)
+    assert "<h3>As they answer</h3>" in html
+    assert "<h3>After one temperature</h3>" not in html

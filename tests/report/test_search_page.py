@@ -35,11 +35,11 @@ def test_its_contents_lead_to_its_sections(name):
 def test_the_headline_tells_what_the_search_was_worth():
     trials = SEARCH["search"]["distilled"]["trials"]
     best = min(trial["validation"] for trial in trials)
-    ends = f"from {trials[0]['validation']:.2f} to {best:.2f} %"
+    ends = f"from {trials[0]['validation']:.2f} to {best:.2f}\u00a0%"
     said = f"The best of 20 settings tried takes the errors on the validation rows {ends}."
     assert READ["search"].headings["h1"] == said
     assert READ["no student"].headings["h1"].startswith("No setting that was tried has a student")
-    assert READ["raised"].headings["h1"] == "Temperature 4 pays best: 6.00 % of the validation rows wrong."
+    assert READ["raised"].headings["h1"] == "Temperature 4 pays best: 6.00\u00a0% of the validation rows wrong."
     assert "None of 1 setting tried beats" in READ["one arm"].headings["h1"]
     assert READ["nothing searched"].headings["h1"] == "The search has not finished."
 
@@ -53,10 +53,10 @@ def test_a_search_whose_own_settings_have_no_student_speaks_of_the_best_alone():
 
 def test_it_names_the_chosen_settings_and_both_commands():
     text = READ["search"].text
-    for said in (SEARCH["train"], SEARCH["provenance"]["command"], "hard weight", "limbeck 0.1.0, torch 2.9.0"):
+    for said in (SEARCH["train"], SEARCH["provenance"]["command"], "share of labels", "limbeck 0.1.0, torch 2.9.0"):
         assert said in text
     assert "warm-start The teacher has no weights of the student's shapes." in text
-    assert "1000, 1001 trained each setting; their mean chose. They judge nothing." in text
+    assert "1000 and 1001 trained each setting; their mean chose. They judge nothing." in text
     assert "2026-03-04 10:20:30 UTC" in text
 
 
@@ -71,8 +71,19 @@ def test_trials_without_a_student_stand_at_the_top_and_leave_the_axes_alone():
     assert all(highest < value < 1.5 * highest for value in crosses[0]["y"])
     axis = drawn["layout"]["yaxis"]
     assert axis.get("type") != "log" or 10 ** axis["range"][1] < 1.7 * highest
+    assert PAGES["search"].count("A cross at the top") == 1
     assert f"In {len(lost)} of 20 trials of “student, distilled” a loss became NaN or infinite." in READ["search"].text
     assert "A cross at the top is a trial whose loss became NaN or infinite." in READ["search"].text
+
+
+def test_an_axis_is_logarithmic_where_the_setting_was_searched_so():
+    drawn = figures(PAGES["search"])
+    kinds = {title.removeprefix("Validation error over "): found["layout"]["xaxis"] for title, found in drawn.items()}
+    assert {title: axis.get("type") for title, axis in kinds.items()} == {
+        **{"rate": "log", "weight decay": "log", "temperature": "log"},
+        "share of labels": None,
+    }
+    assert kinds["temperature"]["ticktext"] == ["1", "2", "4", "8"]
 
 
 def test_settings_chosen_at_an_end_of_their_range_are_pointed_out():

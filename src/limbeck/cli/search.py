@@ -24,6 +24,7 @@ from limbeck.cli.show import say_where
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
 from limbeck.errors import SpecificationError
 from limbeck.evidence.search_facts import SEARCH, at_an_edge, facts_of_search, write_search
+from limbeck.report.words import setting
 from limbeck.specification import Distillation
 from limbeck.training.progress import Watcher, watcher
 from limbeck.training.recorded import recorded_teacher
@@ -226,21 +227,17 @@ def _show(arms: Sequence[Arm], found: Mapping[str, Found], left_out: Mapping[str
 
 
 def _show_settings(arm: Arm, found: Found) -> None:
-    settings = ", ".join(f"{_words(name)} {value:g}" for name, value in found.settings.items())
+    settings = ", ".join(f"{setting(name)} {value:g}" for name, value in found.settings.items())
     print(f"{arm.title}: {settings or 'nothing to choose'}")
     if found.importance is not None:
         shares = sorted(found.importance.items(), key=lambda pair: -pair[1])
-        print(f"  what mattered: {', '.join(f'{_words(name)} {share:.0%}' for name, share in shares)}")
+        print(f"  what mattered: {', '.join(f'{setting(name)} {share:.0%}' for name, share in shares)}")
     lost = sum(trial.failed is not None for trial in found.trials)
     if lost:
         print(f"  in {lost} of {len(found.trials)} trials a loss became NaN or infinite")
     edges = at_an_edge(space_to_json(found.space), found.settings)  # type: ignore[arg-type]
     if edges:
-        print(f"  at an end of its range: {', '.join(map(_words, edges))}; the best may lie beyond")
-
-
-def _words(name: str) -> str:
-    return {"hard_weight": "share of labels"}.get(name, name.replace("_", " "))
+        print(f"  at an end of its range: {', '.join(map(setting, edges))}; the best may lie beyond")
 
 
 def _show_raised(raised: Raised) -> None:

@@ -10,6 +10,7 @@ from limbeck.errors import RunError
 from limbeck.evidence.statistics import mean_and_sd
 from limbeck.files import read_json, write_json
 from limbeck.specification import Json
+from limbeck.training.surroundings import versions
 
 SEARCH = "search.json"
 """The file that marks the folder of a search."""
@@ -51,7 +52,11 @@ def facts_of_search(
         "temperature": None if temperature is None else dict(temperature),
         "left_out": dict(left_out or {}),
         "train": train,
-        "provenance": {"command": command, "time": datetime.now(UTC).isoformat(timespec="seconds")},
+        "provenance": {
+            "command": command,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        },
     }
 
 

@@ -7,7 +7,7 @@ from limbeck.evidence.search_facts import gained
 from limbeck.evidence.words import counted, points
 from limbeck.report.campaign.search import search
 from limbeck.report.figures.drawing import PALETTE, Figure, Table, axis, dots, drawn_line, figure, log_axis, ring
-from limbeck.report.words import decimal, listing, number
+from limbeck.report.words import decimal, listing, number, setting
 
 Facts = Mapping[str, Any]
 
@@ -57,8 +57,8 @@ def headline(facts: Facts) -> str:
     if facts.get("temperature"):
         raised = facts["temperature"]
         best = next(rung for rung in raised["curve"] if rung["temperature"] == raised["chosen"])
-        wrong = points(best["validation"])
-        return f"Temperature {number(raised['chosen'])} pays best: {wrong} % of the validation rows wrong."
+        wrong = f"{points(best['validation'])}\u00a0%"
+        return f"Temperature {number(raised['chosen'])} pays best: {wrong} of the validation rows wrong."
     told = (facts.get("search") or {}).get(_first(facts))
     if not told or not told["trials"]:
         return "The search has not finished."
@@ -66,11 +66,11 @@ def headline(facts: Facts) -> str:
         return "No setting that was tried has a student: every loss became NaN or infinite."
     found, tried = gained(told["trials"]), counted(len(told["trials"]), "setting")
     if "failed" in told["trials"][0]:
-        return f"Of {tried} tried the best leaves {points(found['best'])} % of the validation rows wrong."
+        return f"Of {tried} tried the best leaves {points(found['best'])}\u00a0% of the validation rows wrong."
     if found["best"] == found["own"]:
-        wrong = f"{points(found['own'])} % of the validation rows wrong"
+        wrong = f"{points(found['own'])}\u00a0% of the validation rows wrong"
         return f"None of {tried} tried beats the specification’s own: {wrong}."
-    ends = f"from {points(found['own'])} to {points(found['best'])} %"
+    ends = f"from {points(found['own'])} to {points(found['best'])}\u00a0%"
     return f"The best of {tried} tried takes the errors on the validation rows {ends}."
 
 
@@ -85,7 +85,7 @@ def _chosen(facts: Facts) -> Chosen | None:
         found: Facts = {"temperature": facts["temperature"]["chosen"]}
     else:
         found = ((facts.get("search") or {}).get(_first(facts)) or {}).get("chosen") or {}
-    told = [(name.replace("_", " "), number(value)) for name, value in found.items()]
+    told = [(setting(name), number(value)) for name, value in found.items()]
     return Chosen(told, facts.get("train") or "") if told or facts.get("train") else None
 
 
@@ -127,7 +127,7 @@ def _nats(value: float | None) -> str:
 def _provenance(facts: Facts) -> list[tuple[str, str]]:
     """Seeds, rows and time, as pairs of a heading and its words."""
     found = facts.get("provenance") or {}
-    seeds = ", ".join(map(str, facts.get("selection_seeds") or []))
+    seeds = listing(list(map(str, facts.get("selection_seeds") or [])))
     told = [
         ("Seeds", f"{seeds} trained each setting; their mean chose. They judge nothing." if seeds else ""),
         ("Rows", "Settings were chosen on the validation rows; no run of the search had the test rows."),

@@ -57,9 +57,14 @@ def number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else rate(value) if isinstance(value, int) else str(value)
 
 
+def setting(name: str) -> str:
+    """What people call a setting: weight decay, share of labels."""
+    return {"hard_weight": "share of labels"}.get(name, name.replace("_", " "))
+
+
 def settings(chosen: Mapping[str, Any]) -> str:
     """Settings in a row: rate 0.003, temperature 4."""
-    return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in chosen.items())
+    return ", ".join(f"{setting(name)} {number(value)}" for name, value in chosen.items())
 
 
 def duration(seconds: float) -> str:

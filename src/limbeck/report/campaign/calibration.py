@@ -12,6 +12,16 @@ Facts = Mapping[str, Any]
 _SCORES = (("ece", "calibration error"), ("nll", "log loss, nats"), ("brier", "Brier score"))
 
 
+_AS_THEY_ANSWER = (
+    "How often an answer was right, over how sure the model was of it; larger marks hold more rows. On the thin "
+    "diagonal one may believe the number; below it the model is too sure of itself, above it too modest."
+)
+_DIVIDED = (
+    "The same test rows after the logits of each model were divided by its one temperature, fitted on the validation "
+    "rows. What still strays from the diagonal is no matter of one number."
+)
+
+
 class Scores(NamedTuple):
     """One model's line of the table."""
 
@@ -52,15 +62,15 @@ def calibration(facts: Facts) -> Calibration | None:
     drawn = [
         figure
         for figure in (
-            _reliability(facts, "reliability", "As they answer"),
-            _reliability(facts, "reliability_after", "After one temperature"),
+            _reliability(facts, "reliability", "As they answer", _AS_THEY_ANSWER),
+            _reliability(facts, "reliability_after", "After one temperature", _DIVIDED),
         )
         if figure is not None
     ]
     return Calibration(figures=drawn, headings=[name for _, name in _SCORES], scores=lines)
 
 
-def _reliability(facts: Facts, key: str, title: str) -> Figure | None:
+def _reliability(facts: Facts, key: str, title: str, caption: str) -> Figure | None:
     known = looks(facts)
     found = {who: told[key] for who, told in facts["calibration"].items() if told.get(key)}
     if not found:
@@ -88,11 +98,9 @@ def _reliability(facts: Facts, key: str, title: str) -> Figure | None:
     unit = {"range": [-0.03, 1.03], "tickformat": ".0%", "dtick": 0.25}
     return figure(
         title,
-        alt="Reliability diagram: share of right answers over the probability that was given, in fifteen bins, for "
-        + ", ".join(found)
-        + ".",
-        caption="How often an answer was right, over how sure the model was of it; larger marks hold more rows. On the "
-        "thin diagonal one may believe the number; below it the model is too sure of itself, above it too modest.",
+        alt=f"Reliability diagram, {title[0].lower()}{title[1:]}: share of right answers over the probability that was "
+        "given, in fifteen bins, for " + ", ".join(found) + ".",
+        caption=caption,
         traces=traces,
         layout={"xaxis": {**axis("how sure"), **unit}, "yaxis": {**axis("how often right"), **unit}},
         height=400,

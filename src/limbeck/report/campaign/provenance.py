@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from limbeck.report.words import count, duration, number
+from limbeck.report.words import count, duration, number, setting
 
 Facts = Mapping[str, Any]
 
@@ -115,7 +115,7 @@ def _settings(facts: Facts) -> tuple[list[str], list[list[str]]] | None:
         ]
         for arm in arms
     ]
-    return ["arm", *(name.replace("_", " ") for name in names)], rows
+    return ["arm", *map(setting, names)], rows
 
 
 def _raw(facts: Facts) -> tuple[list[str], list[list[str]]] | None:

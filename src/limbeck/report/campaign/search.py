@@ -8,7 +8,7 @@ from limbeck.evidence.words import counted, points
 from limbeck.report.campaign.looks import Look, look_of, looks
 from limbeck.report.campaign.sensitivity import sensitivity_figure
 from limbeck.report.figures.drawing import Figure
-from limbeck.report.words import listing, settings, share
+from limbeck.report.words import listing, setting, settings, share
 
 Facts = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def _line(look: Look, told: Facts) -> Searched:
         chosen=settings(told.get("chosen") or {}),
         own="no student" if "failed" in told["trials"][0] else points(told["trials"][0]["validation"]),
         validation=points(min(whole)) if whole else "no student",
-        importance="; ".join(f"{name.replace('_', ' ')} {share(value)}" for name, value in importance),
+        importance="; ".join(f"{setting(name)} {share(value)}" for name, value in importance),
     )
 
 
@@ -77,7 +77,7 @@ def _cautions(title: str, told: Facts) -> list[str]:
     """What to bear in mind: settings chosen where their range ends, and trials that came to no student."""
     chosen = told.get("chosen") or {}
     space = {name: part for name, part in (told.get("space") or {}).items() if name in chosen}
-    edges = [name.replace("_", " ") for name in at_an_edge(space, chosen)]
+    edges = list(map(setting, at_an_edge(space, chosen)))
     lost = len(told["trials"]) - len(_with_student(told))
     beyond = f"“{title}” chose its {listing(edges)} at an end of the range, beyond which the best may lie."
     failed = f"In {lost} of {counted(len(told['trials']), 'trial')} of “{title}” a loss became NaN or infinite."

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from limbeck.evidence.search_facts import sensitivity
 from limbeck.evidence.words import points
 from limbeck.report.campaign.looks import Look, look_of
-from limbeck.report.figures.drawing import Figure, Table, Trace, dots, figure, log_axis, plain, ring
-from limbeck.report.words import number
+from limbeck.report.figures.drawing import Figure, Table, Trace, axis, dots, figure, log_axis, plain, ring
+from limbeck.report.words import number, setting
 
 GROUP = "search"
 
@@ -21,6 +21,8 @@ class _Tried(NamedTuple):
     lost: list[float]
     """The setting's values in the trials whose loss became NaN or infinite."""
     chosen: float | None
+    space: Mapping[str, Any]
+    """Where it was looked for, as `space_to_json` says; empty where nobody knows."""
 
 
 def sensitivity_figure(
@@ -37,18 +39,19 @@ def sensitivity_figure(
     tried = [one for one in (_tried(name, told, look_of(known, arm)) for arm, told in found.items()) if one is not None]
     if not tried:
         return None
-    title = name.replace("_", " ")
+    title = setting(name)
     anybody = any(one.look.shown for one in tried)
     errors = [error for one in tried for _, error in one.points]
     top = _above(errors)
     lost = any(one.lost for one in tried)
+    explained = first and any("failed" in trial for told in found.values() for trial in told["trials"])
     return figure(
         f"Validation error over {title}",
         alt=f"Validation error of every trial over {title}, for each arm; the chosen ones ringed.",
-        caption=_caption(title, first=first, anybody=anybody, lost=lost),
+        caption=_caption(title, first=first, anybody=anybody, crosses=explained),
         traces=[trace for one in tried for trace in _traces(one, title, top, anybody=anybody)],
         layout={
-            "xaxis": {**log_axis(title, [value for one in tried for value in _values(one)]), "showgrid": False},
+            "xaxis": {**_across(title, tried), "showgrid": False},
             "yaxis": log_axis("validation rows wrong, %", [*errors, top] if lost else errors),
         },
         height=320,
@@ -63,12 +66,27 @@ def sensitivity_figure(
 def _tried(name: str, told: Mapping[str, Any], look: Look) -> _Tried | None:
     trials = [trial for trial in told["trials"] if name in trial["settings"]]
     lost = [trial["settings"][name] for trial in trials if "failed" in trial]
-    found = _Tried(look, sensitivity(trials).get(name, []), lost, (told.get("chosen") or {}).get(name))
+    found = _Tried(
+        look=look,
+        points=sensitivity(trials).get(name, []),
+        lost=lost,
+        chosen=(told.get("chosen") or {}).get(name),
+        space=(told.get("space") or {}).get(name) or {},
+    )
     return found if found.points and len(set(_values(found))) > 1 else None
 
 
 def _values(one: _Tried) -> list[float]:
     return [*(value for value, _ in one.points), *one.lost]
+
+
+def _across(title: str, tried: Sequence[_Tried]) -> dict[str, Any]:
+    """The axis of the setting: logarithmic where it was searched so, with a tick at each of a few choices."""
+    values = sorted({value for one in tried for value in _values(one)})
+    if any(one.space.get("log") is False for one in tried):
+        return axis(title)
+    ticks = {"tickvals": values, "ticktext": list(map(number, values))}
+    return log_axis(title, values) | (ticks if any("values" in one.space for one in tried) else {})
 
 
 def _told(one: _Tried) -> list[tuple[float, str]]:
@@ -102,7 +120,7 @@ def _traces(one: _Tried, title: str, top: float, *, anybody: bool) -> list[Trace
     return [{**trace, **told} for trace in drawn]
 
 
-def _caption(title: str, *, first: bool, anybody: bool, lost: bool) -> str:
+def _caption(title: str, *, first: bool, anybody: bool, crosses: bool) -> str:
     if first:
         said = (
             "Each mark is one trial; the chosen one is ringed. Where the marks fall in a clear valley the setting "
@@ -112,4 +130,4 @@ def _caption(title: str, *, first: bool, anybody: bool, lost: bool) -> str:
         said = f"The same trials over {title}."
     else:
         said = f"The trials of those arms that have {title} to choose."
-    return f"{said} A cross at the top is a trial whose loss became NaN or infinite." if lost else said
+    return f"{said} A cross at the top is a trial whose loss became NaN or infinite." if crosses else said
