@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from limbeck.cli.show import say_where
+from limbeck.cli.show import say, say_where
 from limbeck.evidence.campaign import facts_of_comparison, summary_of_comparison
 from limbeck.evidence.comparison import DISTILLED, Comparison
 from limbeck.files import write_json, write_text
@@ -21,18 +21,17 @@ def show_comparison(comparison: Comparison) -> dict[str, Any]:
     write_json(folder / "facts.json", facts)
     write_json(folder / "summary.json", summary_of_comparison(facts))
     Console().print(_table(facts))
-    print(facts["verdict"]["sentence"])
-    print(facts["replace"]["sentence"])
+    say(facts["verdict"]["sentence"], facts["replace"]["sentence"])
     if facts["explained"] is not None:
-        print(facts["explained"]["sentence"])
+        say(facts["explained"]["sentence"])
     for name, why in facts["left_out"].items():
-        print(f"Left out: {name}. {why}")
+        say(f"Left out: {name}. {why}")
     say_where(folder, facts)
     best = best_student(comparison)
     card = best.path / "student" / "README.md"
     if card.is_file():
         write_text(card, card_with_verdict(card.read_text(encoding="utf-8"), facts["verdict"], facts["replace"]))
-    print(f"student: {best.path / 'student'} (of the distilled ones the best on the validation rows)")
+    print(f"student: {best.path / 'student'} (of the distilled, the best on validation rows)")
     return facts
 
 

@@ -1,5 +1,6 @@
 """`limbeck demo`: ten small networks teach a much smaller one, on real digits, and the teaching is put to the proof."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,6 @@ def run(words: Sequence[str]) -> None:
     plan = campaign(rows=demo.rows, hidden=demo.hidden, members=demo.members, seeds=demo.seeds, trials=demo.trials)
     resolve_data(plan.distilled)  # what is missing is said before anything is written
     claim(demo.out, resume=demo.resume, overwrite=demo.overwrite, mark=PLAN)
-    origin = {"command": "limbeck demo", "title": f"{demo.members} networks teach one"}
+    origin = {"command": shlex.join(["limbeck", "demo", *words]), "title": f"{demo.members} networks teach one"}
     means = Means(parallel=demo.parallel, engine=demo.engine)
     show_comparison(run_campaign(plan, demo.out, means, origin=origin))

@@ -35,11 +35,11 @@ class Common:
     """Flags of every run."""
 
     out: Path | None = None
-    """Where the run goes; runs/NAME unless given."""
+    """Where everything goes; runs/NAME unless given, and runs/NAME-proof with --controls."""
     resume: bool = False
-    """Go on from the last checkpoint in --out."""
+    """Go on with what stands in --out, from its last checkpoint; finished runs of a campaign are not run again."""
     overwrite: bool = False
-    """Delete the run that stands in --out first."""
+    """Delete the run, or with --controls the campaign, that stands in --out first."""
     parallel: int | None = None
     """How many members of an ensemble, or runs of a campaign, are trained at once, at most; one per core unless
     given."""
@@ -69,6 +69,18 @@ class Common:
             raise SpecificationError(f"--parallel must be a whole number of at least 1. Got {self.parallel}.")
         if self.seeds < 1:
             raise SpecificationError(f"--seeds must be a whole number of at least 1. Got {self.seeds}.")
+        if self.trials < 0:
+            raise SpecificationError(f"--trials must be a whole number of at least 0. Got {self.trials}.")
+        if self.looks < 1:
+            raise SpecificationError(f"--looks must be a whole number of at least 1. Got {self.looks}.")
+        for name in ("worth", "within"):
+            points = getattr(self, name)
+            if points is not None and not 0 < points < 100:
+                raise SpecificationError(
+                    f"--{name} must be a number of percentage points above 0 and below 100. Got {points:g}."
+                )
+        if len(self.controls) > 1 and {"all", "none"} & set(self.controls):
+            raise SpecificationError("--controls takes all, none, or names: all and none stand alone.")
         if not self.controls:
             self._refuse_without_controls()
 
@@ -94,6 +106,8 @@ def run(words: Sequence[str]) -> None:
     if common.controls:
         _prove(asked, origin)
         return
+    if "--controls" in words:
+        raise SpecificationError("--controls needs a word: all, none, or names of rivals and ablations.")
     finished = distill(
         asked.spec,
         folder_of(asked),
@@ -125,8 +139,9 @@ def _prove(asked: Asked[Common], origin: dict[str, str]) -> None:
 
 
 def folder_of(asked: Asked[Common]) -> Path:
-    """The run's folder: --out, or runs/ and the name of the SPEC's file or recipe."""
-    return asked.common.out or Path("runs") / asked.stem("student")
+    """The run's folder: --out, or runs/ and the name of the SPEC's file or recipe; a campaign's stands beside it."""
+    name = asked.stem("student")
+    return asked.common.out or Path("runs") / (f"{name}-proof" if asked.common.controls else name)
 
 
 def specification_of(words: Sequence[str]) -> Asked[Common]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limbeck.cli.flags import help_of, parsed
+from limbeck.cli.show import say
 from limbeck.errors import SpecificationError
 from limbeck.evidence.judge import Judgement, judge
 from limbeck.evidence.predicted import read_labels, read_predicted
@@ -118,7 +119,7 @@ def _show(found: Judgement) -> None:
         sentences.append(found.replace.sentence)
         sentences.extend(_against_teacher(found))
     sentences.extend(_gap(found))
-    print("\n".join([*sentences, *found.notes]))
+    say(*sentences, *found.notes)
 
 
 def _resolved(found: Judgement) -> list[str]:

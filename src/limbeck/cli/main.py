@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import shlex
 import sys
 import warnings
@@ -13,14 +14,14 @@ from limbeck._version import __version__
 from limbeck.errors import Interrupted, LimbeckError, SpecificationError
 
 COMMANDS = {
-    "demo": "the main job on real bundled digits: an ensemble, a small student, a verdict, a page",
+    "demo": "the main job on real bundled digits: an ensemble, a small student, two verdicts, a page",
     "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --student --teacher|--targets",
     "record": "run a SPEC's teacher once over the rows and keep its soft targets, to teach from as often as you like",
     "search": "choose temperature, weights, rate and decay from recorded targets, for the student and for its rivals",
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
     "compare": "the verdicts: what the teaching was worth, and whether the student can replace the teacher",
     "judge": "the same verdicts on predictions from elsewhere: DISTILLED.npz ALONE.npz --labels LABELS.npy",
-    "report": "make the page of a finished run again",
+    "report": "make the page of a finished run or campaign again",
 }
 
 RESUMABLE = (["demo"], ["distill"], ["record"], ["search"])
@@ -32,7 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     try:
         with _plain_warnings():
-            return _run(words)
+            status = _run(words)
+            sys.stdout.flush()  # here, where a closed pipe is no error
+            return status
     except Interrupted as error:
         _say(f"{error} Go on with: {_again(words)}")
         return 130
@@ -43,6 +46,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except LimbeckError as error:
         _say(f"limbeck: {error}")
         return 2
+    except BrokenPipeError:  # whoever read what is printed has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be printed at the end goes nowhere
+        return 0
     except OSError as error:
         if error.filename is None:  # not about a file of the user's: a bug of ours, with all that helps to find it
             raise

@@ -13,6 +13,7 @@ from limbeck.objective import HardLabels, Objective, SoftTargets
 from limbeck.references import load
 from limbeck.specification import Distillation, TeacherSource
 from limbeck.targets.open import is_store
+from limbeck.training.run import Run
 
 TEMPERATURE, SOFT = 4.0, 0.9
 
@@ -138,6 +139,8 @@ def _factory(reference: str, flag: str) -> Any:
 
 def _teacher(reference: str) -> TeacherSource:
     if Path(reference).is_dir() or is_store(reference):
+        if not is_store(reference):
+            Run.open(reference)  # refused before anything is written
         return _whole(reference, "--teacher")
     if ":" not in reference:
         raise SpecificationError(f"--teacher must be FILE.py:object or the folder of a run. Got {reference!r}.")

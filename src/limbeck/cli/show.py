@@ -1,5 +1,6 @@
 """The short human summaries that commands end with."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,15 @@ from limbeck.training.pace import in_bytes
 from limbeck.training.recorded import in_words
 from limbeck.training.run import Run
 from limbeck.types import Answer, Dense, TopK
+
+
+def say(*sentences: str) -> None:
+    """Print sentences, broken between words where a terminal shows them; a pipe gets each on one line."""
+    if not sys.stdout.isatty():
+        print("\n".join(sentences))
+        return
+    for sentence in sentences:
+        Console().print(Text(sentence))
 
 
 def show_run(run: Run) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol, Self, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 
 class Watcher(Protocol):
@@ -97,8 +98,8 @@ class RichBar:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),  # where room is short, the bar alone gives way
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[note]}"),
         )
         self._bar = Progress(*columns, console=Console(stderr=True), transient=False)
@@ -114,7 +115,9 @@ class RichBar:
         self._bar.stop()
 
     def start(self, what: str, total: int) -> None:
-        """Show a new bar."""
+        """Show a new bar; one that is over stands above it already, and would be drawn a second time."""
+        if not self._bar.live.is_started:
+            self._bar.remove_task(self._task)
         self._bar.start()
         self._task = self._bar.add_task(what, total=total, note="")
 
@@ -126,7 +129,7 @@ class RichBar:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(line)
+        self._bar.console.print(line, markup=False, highlight=False)  # a path may hold [brackets]
 
     def end(self) -> None:
         """Leave the finished bar on the screen."""

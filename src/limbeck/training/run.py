@@ -28,6 +28,8 @@ class Run:
     def open(cls, path: Path | str) -> Self:
         """Open a run that has finished. Raises: RunError where there is none, or where it has not finished."""
         run = cls(Path(path))
+        if (run.path / "campaign.json").is_file():
+            raise RunError(f"{path} is a campaign; name one of its runs, such as {run.path / 'runs' / 'distilled-0'}.")
         if not (run.path / "spec.json").is_file():
             raise RunError(f"{path} is not a run: it holds no spec.json.")
         if not run.finished:
@@ -78,6 +80,10 @@ class Run:
         return Predictions.load(path) if path.is_file() else None
 
 
+_KINDS = {"spec.json": "a run", "campaign.json": "a campaign", "search.json": "a search"}
+"""What a folder is known by."""
+
+
 def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") -> None:
     """Make sure that a run may be written to `out`; create nothing.
 
@@ -92,12 +98,13 @@ def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") 
     if not out.is_dir():
         raise RunError(f"{out} is a file; a run needs a folder.")
     is_run = (out / mark).is_file()
+    kind = next((kind for name, kind in _KINDS.items() if (out / name).is_file()), "no run")
     if overwrite and is_run:
         shutil.rmtree(out)
     elif overwrite:
-        raise RunError(f"{out} is not empty and holds no run, so it will not be overwritten; choose another --out.")
+        raise RunError(f"{out} is not empty and holds {kind}, so it will not be overwritten; choose another --out.")
     elif not (resume and is_run):
-        instead = "use --resume to go on, --overwrite to start again, or" if is_run else "it holds no run;"
+        instead = "use --resume to go on, --overwrite to start again, or" if is_run else f"it holds {kind};"
         raise RunError(f"{out} is not empty: {instead} choose another --out.")
 
 

@@ -373,6 +373,7 @@ def _own_generator(own: Replica, place: Place) -> Tensor:
 def _newest(found: Sequence[Mapping[str, float]]) -> str:
     if "errors" in found[0]:
         wrong = [one["errors"] for one in found]
-        return f"validation: {min(wrong):.0f} to {max(wrong):.0f} of {found[0]['rows']:.0f} wrong"
+        spread = f"{min(wrong):.0f}" if min(wrong) == max(wrong) else f"{min(wrong):.0f} to {max(wrong):.0f}"
+        return f"validation: {spread} of {found[0]['rows']:.0f} wrong"
     agreed = [one["agreement"] for one in found]
     return f"validation: {min(agreed):.1%} to {max(agreed):.1%} agree with the teacher"
