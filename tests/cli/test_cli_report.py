@@ -58,7 +58,7 @@ def test_a_page_needs_whole_records(refused, done, name, sentence):
     assert refused("report run") == sentence
 
 
-def test_a_demo_that_has_not_finished_has_no_page(refused, folder):
-    Path("demo").mkdir()
-    Path("demo/campaign.json").write_text("{}")
-    assert refused("report demo") == "The campaign demo has not finished; go on with --resume."
+def test_a_campaign_that_has_not_finished_has_no_page(refused, folder):
+    Path("proof").mkdir()
+    Path("proof/campaign.json").write_text("{}")
+    assert refused("report proof") == "The campaign proof has not finished; go on with --resume."

@@ -90,6 +90,7 @@ def test_the_teacher_is_asked_once_and_the_search_is_told(limbeck):
         best = min(arm["trials"], key=lambda trial: (trial["validation"], trial["nll"]))
         assert len(arm["trials"]) == 2
         assert arm["chosen"] == best["settings"]
+    assert "search:  found\npage:    found/report.html\n" in said.out
     assert len(list(Path("found/trials").iterdir())) == 6
     summaries = [read_json(path) for path in Path("found/trials").glob("*/summary.json")]
     assert all("test" not in summary["student"] for summary in summaries)
@@ -174,6 +175,19 @@ def test_the_temperature_can_be_raised_step_by_step_instead(limbeck):
     asked = specification_of(words).spec.goal.terms["soft"].term.temperature
     assert asked == facts["temperature"]["chosen"]
     assert re.search(rf"│ +{asked:g} │ .*← chosen", said.out)
+
+
+def test_the_page_of_a_search_is_made_again(limbeck, refused):
+    pytest.importorskip("plotly")
+    assert limbeck(f"{SEARCH} --rivals none").status == 0
+    page = Path("found/report.html").read_bytes()
+    Path("found/report.html").unlink()
+    said = limbeck("report found")
+    assert (said.status, said.out, said.err) == (0, "found/report.html\n", "")
+    assert Path("found/report.html").read_bytes() == page
+    assert b"The command that trains the student at these settings" in page
+    Path("found/search.json").write_text('{"kind": "search", "finished": false}')
+    assert refused("report found") == "The search found has not finished; go on with --resume."
 
 
 def test_a_student_without_a_teacher_is_searched_alone(limbeck):

@@ -7,7 +7,7 @@ from typing import Any
 
 SPACE = {
     "rate": {"low": 1e-3, "high": 1.0, "log": True, "whole": False},
-    "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True, "whole": False},
+    "weight_decay": {"values": [0.0, 1e-5, 1e-4, 1e-3, 1e-2]},
     "temperature": {"values": [1.0, 2.0, 4.0, 8.0]},
     "hard_weight": {"low": 0.0, "high": 1.0, "log": False, "whole": False},
 }
@@ -20,7 +20,7 @@ def found(names: tuple[str, ...], seed: int, *, trials: int = 20, worst: float =
     for place in range(trials):
         settings = {
             "rate": 0.2 if place == 0 else 10 ** draw.uniform(-3, 0),
-            "weight_decay": 10 ** draw.uniform(-6, -2),
+            "weight_decay": draw.choice(SPACE["weight_decay"]["values"]),
             "temperature": draw.choice([1.0, 2.0, 4.0, 8.0]),
             "hard_weight": draw.random(),
         }

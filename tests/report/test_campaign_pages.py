@@ -8,6 +8,7 @@ from campaign_by_hand import CAMPAIGN, ODD, OPTIONAL, campaign, verdict, without
 from facts_by_hand import EVIL
 from readers import read
 
+from limbeck.cli.report import report
 from limbeck.report.campaign.content import SECTIONS
 from limbeck.report.page import page, write_page
 
@@ -289,3 +290,11 @@ def test_calibration_is_drawn_before_and_after_and_without_a_temperature_before_
     html = page(facts)
     assert "<h3>As they answer</h3>" in html
     assert "<h3>After one temperature</h3>" not in html
+
+
+def test_the_page_of_a_campaign_is_made_again_from_its_facts(tmp_path, capsys):
+    (tmp_path / "campaign.json").write_text("{}")
+    (tmp_path / "facts.json").write_text(json.dumps(CAMPAIGN))
+    report(tmp_path)
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == PAGES["helped"]

@@ -76,14 +76,15 @@ def test_trials_without_a_student_stand_at_the_top_and_leave_the_axes_alone():
     assert "A cross at the top is a trial whose loss became NaN or infinite." in READ["search"].text
 
 
-def test_an_axis_is_logarithmic_where_the_setting_was_searched_so():
+def test_an_axis_is_logarithmic_where_the_setting_was_searched_so_and_has_a_place_for_each_choice():
     drawn = figures(PAGES["search"])
     kinds = {title.removeprefix("Validation error over "): found["layout"]["xaxis"] for title, found in drawn.items()}
     assert {title: axis.get("type") for title, axis in kinds.items()} == {
-        **{"rate": "log", "weight decay": "log", "temperature": "log"},
+        **{"rate": "log", "weight decay": "category", "temperature": "category"},
         "share of labels": None,
     }
     assert kinds["temperature"]["ticktext"] == ["1", "2", "4", "8"]
+    assert kinds["weight decay"]["ticktext"] == ["0", "1e-05", "0.0001", "0.001", "0.01"]
 
 
 def test_settings_chosen_at_an_end_of_their_range_are_pointed_out():

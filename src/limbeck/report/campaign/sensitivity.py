@@ -81,12 +81,14 @@ def _values(one: _Tried) -> list[float]:
 
 
 def _across(title: str, tried: Sequence[_Tried]) -> dict[str, Any]:
-    """The axis of the setting: logarithmic where it was searched so, with a tick at each of a few choices."""
+    """The axis of the setting: logarithmic where it was searched so; a few choices stand side by side, 0 among them."""
     values = sorted({value for one in tried for value in _values(one)})
+    if all("values" in one.space for one in tried):
+        ticks = {"tickvals": values, "ticktext": list(map(number, values))}
+        return {**axis(title), "type": "category", "categoryorder": "array", "categoryarray": values, **ticks}
     if any(one.space.get("log") is False for one in tried):
         return axis(title)
-    ticks = {"tickvals": values, "ticktext": list(map(number, values))}
-    return log_axis(title, values) | (ticks if any("values" in one.space for one in tried) else {})
+    return log_axis(title, values)
 
 
 def _told(one: _Tried) -> list[tuple[float, str]]:
