@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,7 +56,7 @@ def harvest(
             _keep(out, name, ours, theirs)
         found[name] = scores(ours, theirs, fit.loss.head)
         if theirs is not None:
-            teacher_found[name] = scores(theirs, None, fit.loss.head)
+            teacher_found[name] = _finite(scores(theirs, None, fit.loss.head))
     if not fit.place.leads:
         return
     write_tensors(out / "student" / "model.safetensors", weights)
@@ -66,6 +67,11 @@ def harvest(
     name, rows = next((name, rows) for name, rows in reversed(_parts(splits)) if rows is not None)
     keep_samples(rows, student, fit.teachers.get(name), fit.loss, fit.place, out / "samples")
     write_json(out / "summary.json", summary)
+
+
+def _finite(found: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what no file of JSON can hold: the nats of a teacher that rules a row's own label out are infinite."""
+    return {name: value for name, value in found.items() if isfinite(value)}
 
 
 def _parts(splits: Splits) -> list[tuple[str, TransferSet | None]]:
