@@ -6,6 +6,7 @@ Shape legend, this file:  N rows, C classes or labels.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 import torch
@@ -41,10 +42,19 @@ class AtOne:
 
 
 def targets_of(run: Run) -> Targets | None:
-    """Open the targets that a run was taught from; None where it was not, or where they are gone."""
-    where = run.spec["specification"]["fields"].get("targets")
-    with suppress(LimbeckError):
-        return None if where is None else open_targets(where, classes=run.spec["classes"], head=run.spec["head"])
+    """Open the targets that a run was taught from; None where it was not, or where they are gone.
+
+    They are known by their fingerprint: where a campaign was moved, they are looked for in its folder, and a store that
+    took their place since is not theirs.
+    """
+    where, taught = run.spec["specification"]["fields"].get("targets"), run.spec["teacher"]
+    if where is None or taught is None:
+        return None
+    for place in (where, run.path.parent.parent / Path(where).name):
+        with suppress(LimbeckError):
+            found = open_targets(place, classes=run.spec["classes"], head=run.spec["head"])
+            if found.fingerprint == taught["fingerprint"]:
+                return found
     return None
 
 

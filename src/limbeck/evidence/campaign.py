@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from limbeck.evidence.answers import targets_of
 from limbeck.evidence.calibration import calibration
-from limbeck.evidence.comparison import ALONE, DISTILLED, ArmRuns, Comparison, wrong_of, wrong_rows
+from limbeck.evidence.comparison import (
+    ALONE,
+    DISTILLED,
+    ArmRuns,
+    Comparison,
+    predictions_of,
+    require_same_answered,
+    wrong_of,
+    wrong_rows,
+)
 from limbeck.evidence.confusion import confusion
 from limbeck.evidence.controls import controls
 from limbeck.evidence.dark_knowledge import dark_knowledge
@@ -33,7 +42,8 @@ def facts_of_comparison(comparison: Comparison) -> dict[str, Any]:
     not tell. Errors are in percentage points of the test rows.
     Raises: RunError or MismatchError for runs that cannot be compared.
     """
-    wrong = {name: wrong_rows(arm.runs) for name, arm in comparison.arms.items()}
+    judges = predictions_of(comparison.arms[DISTILLED].runs[min(comparison.arms[DISTILLED].runs)], "student", "test")
+    wrong = {name: wrong_rows(arm.runs, like=judges) for name, arm in comparison.arms.items()}
     judged = _judged(comparison, wrong)
     arms = {name: arm.runs for name, arm in comparison.arms.items()}
     first = next(iter(arms[DISTILLED].values()))
@@ -80,12 +90,20 @@ def _judged(comparison: Comparison, wrong: Mapping[str, NDArray[np.bool_]]) -> d
     others = {name: found for name, found in wrong.items() if name != DISTILLED}
     found = comparison.record.get("teacher") or {}
     second = replacement(taught, teacher, question, look=comparison.look, saw_test=saw["test"], **_costs(found))
+    # Each look spends a part of alpha, on the contrasts with controls as on the first.
+    level = 1 - question.alpha(comparison.look, comparison.earlier)
+    told = controls(taught, others, _labels(comparison), level=level).as_json()
+    gap = None if teacher is None else gap_closed(taught, alone, teacher, level=question.level).as_json()
+    if saw["test"] == "yes":  # what refuses the verdicts refuses whatever else would be concluded from these rows
+        told = {"controls": {name: {**one, "outcome": "cannot tell"} for name, one in told["controls"].items()}}
+        told["explained"] = None
+        gap = gap and {"closed": None, "interval": None, "why": "The teacher was trained on these test rows."}
     return {
         "verdict": first.as_json(),
         "replace": second.as_json(),
-        "gap": None if teacher is None else gap_closed(taught, alone, teacher, level=question.level).as_json(),
+        "gap": gap,
         "checkpoints": mcnemar(taught, alone, level=question.level).as_json() if len(taught) == 1 else None,
-        **controls(taught, others, _labels(comparison), level=question.level).as_json(),
+        **told,
         "teacher": _teacher(found, teacher, saw),
     }
 
@@ -107,6 +125,7 @@ def _teacher_wrong(comparison: Comparison) -> NDArray[np.bool_] | None:
     for run in comparison.arms[DISTILLED].runs.values():
         found = run.predictions("teacher", "test")
         if found is not None and found.labels is not None:
+            require_same_answered(predictions_of(run, "student", "test"), found, f"The teacher of the run {run.path}")
             return wrong_of(found)
     return None
 
@@ -171,18 +190,16 @@ def _validation_points(summaries: Sequence[Mapping[str, Any]]) -> float | None:
     scored = [found["student"].get("validation") for found in summaries]
     if not all(found is not None and "errors" in found for found in scored):
         return None
-    return mean(100.0 * float(found["errors"]) / float(found["rows"]) for found in scored)
+    return mean(100.0 * (1.0 - float(found["accuracy"])) for found in scored)
 
 
 def _band(runs: Mapping[int, Run]) -> dict[str, list[float]] | None:
     """Validation errors in points, epoch by epoch: their mean over the seeds, and the least and the most."""
     found = [curves(run)["validation"] for run in runs.values()]
-    if not all("errors" in one for one in found):
+    if not all("accuracy" in one for one in found):
         return None
     length = min(len(one["epoch"]) for one in found)
-    points_SE = np.array(
-        [[100.0 * e / n for e, n in zip(one["errors"], one["rows"], strict=True)][:length] for one in found]
-    )
+    points_SE = np.array([[100.0 * (1.0 - right) for right in one["accuracy"]][:length] for one in found])
     return {
         "epoch": found[0]["epoch"][:length],
         "mean": points_SE.mean(axis=0).tolist(),

@@ -100,6 +100,8 @@ def _title(record: Mapping[str, Any]) -> str:
 
 def _arm_of(arm: Mapping[str, Any], runs: Mapping[str, Mapping[str, str]], folder: Path) -> ArmRuns:
     named = {int(seed): folder / "runs" / name for seed, name in runs[arm["name"]].items()}
+    for seed, path in named.items():
+        _require_planned(Run.open(path), arm, seed)
     return ArmRuns(
         name=arm["name"],
         kind=arm["kind"],
@@ -109,6 +111,17 @@ def _arm_of(arm: Mapping[str, Any], runs: Mapping[str, Mapping[str, str]], folde
         settings=arm["settings"],
         notes=arm["notes"],
     )
+
+
+def _require_planned(run: Run, arm: Mapping[str, Any], seed: int) -> None:
+    """Refuse a run that is not the one that the record calls by its name. Raises: MismatchError."""
+    found = run.spec["specification"]
+    planned = identity(arm["spec"], leave_out=("seed",))
+    if found["fields"]["seed"] != seed or identity(found, leave_out=("seed",)) != planned:
+        raise MismatchError(
+            f"The run {run.path} is not that of {arm['name']!r} at the seed {seed}, which the campaign's record says; "
+            "put it back, or begin the campaign anew."
+        )
 
 
 def of_runs(runs: Sequence[Run], question: Question, folder: Path) -> Comparison:
@@ -141,7 +154,31 @@ def of_runs(runs: Sequence[Run], question: Question, folder: Path) -> Comparison
         ALONE: _plain_arm(ALONE, "rival", "student alone", alone[0]),
     }
     require_comparable(arms)
+    _require_same_student(next(iter(taught[0].values())), next(iter(alone[0].values())))
     return Comparison(folder=folder, title="Was the teaching worth it?", question=question, arms=arms)
+
+
+_MAY_DIFFER = ("teacher", "targets", "teacher_prepare", "objective", "optimizer", "views")
+"""Between a distilled student and the same student alone: its teaching, and its optimiser, as settings are tuned."""
+_ROWS = ("data", "validation", "split_seed")
+"""What leads to the rows; these are compared themselves."""
+
+
+def _require_same_student(taught: Run, alone: Run) -> None:
+    """Refuse another student, or one that was trained otherwise than by its teaching. Raises: MismatchError."""
+    ours, theirs = _training_of(taught), _training_of(alone)
+    for name in ours:
+        if ours[name] != theirs.get(name):
+            raise MismatchError(
+                f"{taught.path} and {alone.path} differ in {name.replace('_', ' ')}, not only in their teaching; "
+                "compare the same student, trained alike with and without its teacher."
+            )
+
+
+def _training_of(run: Run) -> dict[str, Any]:
+    reduced: Any = identity(run.spec["specification"], leave_out=("seed", *_MAY_DIFFER, *_ROWS))
+    found: dict[str, Any] = reduced["fields"]
+    return found
 
 
 def _plain_arm(name: str, kind: str, title: str, runs: Mapping[int, Run]) -> ArmRuns:
@@ -202,18 +239,30 @@ def predictions_of(run: Run, who: str, split: str) -> Predictions:
     return found
 
 
-def wrong_rows(runs: Mapping[int, Run], who: str = "student", split: str = "test") -> NDArray[np.bool_]:
+def wrong_rows(
+    runs: Mapping[int, Run], who: str = "student", split: str = "test", like: Predictions | None = None
+) -> NDArray[np.bool_]:
     """Which rows each run gets wrong, in ascending order of their ids, seeds in ascending order.  -> (S, N) bool.
 
-    A row of a sigmoid head is wrong if any of its label decisions is.
+    A row of a sigmoid head is wrong if any of its label decisions is. `like` are answers to the rows that all are to
+    have answered; those of the first run if None.
     Raises: RunError for missing answers or labels; MismatchError for runs that answered other rows.
     """
     found = [predictions_of(runs[seed], who, split) for seed in sorted(runs)]
-    first = found[0].ids.sort().values
     for seed, one in zip(sorted(runs), found, strict=True):
-        if not torch.equal(one.ids.sort().values, first):
-            raise MismatchError(f"The run {runs[seed].path} answered other {split} rows than the first of its arm.")
+        require_same_answered(like or found[0], one, f"The run {runs[seed].path}", split)
     return np.stack([wrong_of(one) for one in found])
+
+
+def require_same_answered(first: Predictions, other: Predictions, whose: str, split: str = "test") -> None:
+    """Refuse answers to other rows, to a row twice, or beside other labels. Raises: MismatchError."""
+    ours, theirs = first.ids.argsort(), other.ids.argsort()
+    if len(torch.unique(other.ids)) != len(other.ids) or not torch.equal(first.ids[ours], other.ids[theirs]):
+        raise MismatchError(f"{whose} answered other {split} rows than those that it is compared on.")
+    if first.labels is None or other.labels is None:
+        return
+    if not torch.equal(first.labels[ours], other.labels[theirs]):
+        raise MismatchError(f"{whose} was judged by other labels of the {split} rows than what it is compared with.")
 
 
 def wrong_of(answers: Predictions) -> NDArray[np.bool_]:
@@ -224,4 +273,5 @@ def wrong_of(answers: Predictions) -> NDArray[np.bool_]:
         wrong = answers.logits.argmax(-1) != answers.labels
     else:
         wrong = ((answers.logits > 0) != (answers.labels > 0.5)).any(-1)
+    wrong |= answers.logits.isnan().any(-1)  # of which argmax would make a class, perhaps the right one
     return wrong[answers.ids.argsort()].numpy()
