@@ -1,9 +1,12 @@
 """One question, many runs: the teacher recorded once, every rival tuned alike, every ablation, over paired seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+
+from filelock import FileLock, Timeout
 
 from limbeck.campaigns.ablations import ablations
 from limbeck.campaigns.arms import ALONE, DISTILLED, Arm
@@ -12,15 +15,18 @@ from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.plan import Campaign, Record, arm_to_json
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Found, search
-from limbeck.campaigns.space import applied, default_space
+from limbeck.campaigns.space import Space, applied, default_space
 from limbeck.campaigns.teacher import describe_teacher
-from limbeck.errors import DataError, SpecificationError
-from limbeck.evidence.comparison import Comparison, of_campaign
+from limbeck.data.splits import Splits
+from limbeck.errors import DataError, RunError, SpecificationError
+from limbeck.evidence.comparison import PLAN, Comparison, of_campaign
 from limbeck.evidence.exposure import exposure
-from limbeck.specification import Distillation, Json
+from limbeck.specification import Distillation, Json, require_importable
 from limbeck.training.progress import Once
+from limbeck.training.randomness import seeded
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
+from limbeck.training.surroundings import rows_of
 
 TARGETS = "targets"
 """Where a campaign keeps the answers of its teacher, below its folder."""
@@ -42,7 +48,8 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
 
     Raises: ResumeError where `out` holds another campaign; what a run raises; Interrupted.
     """
-    began, out = monotonic(), Path(out)
+    began, shown = monotonic(), Path(out)
+    out = shown.resolve()  # runs name their targets by path, and somebody may go on from another folder
     means = means or Means()
     means = replace(means, watcher=Once(means.watcher))
     splits = resolve_data(campaign.distilled)
@@ -50,9 +57,17 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
         raise DataError("A campaign judges on labelled test rows, and the data bring none; give a test split.")
     if splits.validation is None or not splits.validation.labelled:
         raise DataError("A campaign chooses settings on labelled validation rows, and the data bring none.")
-    state = Record(campaign, out, origin=origin)
-    if state.finished(campaign.seeds):
-        return of_campaign(out)
+    require_importable(replace(campaign.distilled, teacher=None, targets=out / TARGETS))
+    rows = _steady_rows(campaign.distilled, splits)
+    with _alone(out):
+        state = Record(campaign, out, rows, origin=origin)
+        if not state.finished(campaign.seeds):
+            _run_to_the_end(campaign, splits, state, out, means, began)
+    return of_campaign(shown)
+
+
+def _run_to_the_end(campaign: Campaign, splits: Splits, state: Record, out: Path, means: Means, began: float) -> None:
+    """Do what is still to do, and write down each part of it."""
     taught = with_recorded_targets(campaign.distilled, out / TARGETS, means)
     arms, found, left_out = _tuned(campaign, taught, out, means)
     explained = ablations(arms[DISTILLED].spec, out / "altered", campaign.ablations, watcher=means.watcher)
@@ -73,14 +88,44 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
     )
     state.write(teacher=describe_teacher(campaign.distilled, taught, out / TARGETS, _first(runs), means.watcher))
     state.finish(campaign.seeds)
-    return of_campaign(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second process out of a campaign's folder. Raises: RunError where there is one already."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / f"{PLAN}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunError(
+            f"Another process is at work on the campaign {out}; wait for it, or choose another --out."
+        ) from None
+
+
+def _steady_rows(spec: Distillation, splits: Splits) -> dict[str, Json]:
+    """Return the fingerprints of the rows. Raises: DataError for a factory that gives others each time."""
+    rows = rows_of(splits)
+    if callable(spec.data):
+        # Each run loads the data after seeding by its own seed, and all are to be judged on the same rows.
+        with seeded(max(0, spec.seed) + 1):
+            again = rows_of(resolve_data(spec))
+        for split in rows:
+            if again[split] != rows[split]:
+                raise DataError(
+                    f"The data's factory gives other {split} rows each time that it is called, so that runs could not "
+                    "be compared; draw them with a generator of its own and a fixed seed."
+                )
+    return rows
 
 
 def _tuned(
     campaign: Campaign, taught: Distillation, out: Path, means: Means
 ) -> tuple[dict[str, Arm], dict[str, Found], Mapping[str, str]]:
     """The distilled student and its rivals at the settings that validation rows chose for each, by equal search."""
-    space = campaign.space or default_space(taught)
+    space = campaign.space
+    if space is None and campaign.trials:
+        space = default_space(taught)
     distilled = Arm(
         name=DISTILLED,
         kind="distilled",
@@ -90,11 +135,13 @@ def _tuned(
         space=space,
         notes={},
     )
-    names = list(dict.fromkeys((ALONE, *campaign.rivals)))
+    names = (ALONE, *(name for name in campaign.rivals if name != ALONE))
     others = rivals(taught, out / "altered", names, cap=campaign.cap, watcher=means.watcher)
-    arms = {arm.name: arm for arm in (distilled, *others.arms)}
+    arms = {arm.name: arm for arm in (distilled, *(_as_widely(arm, campaign.space) for arm in others.arms))}
     if ALONE not in arms:
-        raise SpecificationError(f"The student cannot be trained alone, so nothing can be judged: {others.left_out}.")
+        raise SpecificationError(
+            f"The student cannot be trained alone, so nothing can be judged. {others.left_out[ALONE]}"
+        )
     if not campaign.trials:
         return arms, {}, others.left_out
     found = search(
@@ -110,6 +157,14 @@ def _tuned(
         for name, arm in arms.items()
     }
     return tuned, dict(found), others.left_out
+
+
+def _as_widely(arm: Arm, asked: Space | None) -> Arm:
+    """Let a rival look for what every optimiser has as widely as the distilled student was told to."""
+    if asked is None or arm.space is None:
+        return arm
+    shared = {name: asked[name] for name in ("rate", "weight_decay") if name in asked and name in arm.space}
+    return replace(arm, space={**arm.space, **shared})
 
 
 def _scored(campaign: Campaign, arms: Mapping[str, Arm], out: Path, means: Means) -> dict[str, dict[int, Run]]:

@@ -1,18 +1,19 @@
 """campaign.json: what was planned before a test row was scored, what was chosen, and which run answers what."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from limbeck.campaigns.arms import ABLATIONS, RIVALS, Arm
+from limbeck.campaigns.arms import ABLATIONS, RIVALS, Arm, chosen_names
 from limbeck.campaigns.space import Space, space_to_json
 from limbeck.errors import ArgumentError, ResumeError, SpecificationError
 from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.question import Question
 from limbeck.files import read_json, write_json
-from limbeck.specification import Distillation, Json, identity, to_json
+from limbeck.specification import Distillation, Json, check_whole, identity, to_json
 
 
 @final
@@ -39,17 +40,28 @@ class Campaign:
     """The distilled student with one thing replaced, to explain."""
     space: Space | None = None
     """What may be changed of the distilled student; None for what suits its specification and its targets. Rivals have
-    spaces that suit theirs."""
+    spaces that suit theirs, and look for a rate and a weight decay where the distilled student does."""
     cap: float = 10.0
     """The compute-matched rival trains for at most so many times the epochs of the distilled student."""
 
     def __post_init__(self) -> None:
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ArgumentError(f"Campaign: seeds must be distinct, and at least one. Got {list(self.seeds)}.")
+        for seed in (*self.seeds, *self.selection_seeds):
+            check_whole("Campaign", 0, seed=seed)
         if set(self.seeds) & set(self.selection_seeds):
             raise SpecificationError("Campaign: a seed that helped to choose a setting cannot also judge it.")
         if self.trials < 0 or (self.trials and not self.selection_seeds):
             raise ArgumentError(f"Campaign: trials must be 0 or more, with a selection seed. Got {self.trials}.")
+        if not 1 <= self.cap < math.inf:
+            raise ArgumentError(f"Campaign: cap must be a number of at least 1. Got {self.cap}.")
+        object.__setattr__(self, "rivals", chosen_names(self.rivals, RIVALS))
+        object.__setattr__(self, "ablations", chosen_names(self.ablations, ABLATIONS))
+        if "epochs" in (self.space or {}):
+            raise SpecificationError(
+                "Campaign: the distilled student and the student alone train for the same epochs, so a search cannot "
+                "choose them for one; leave them out of the space, or ask for the rival that trains longer."
+            )
         if not self.distilled.goal.needs_teacher:
             raise SpecificationError(
                 "A campaign asks what a teacher was worth, and this objective has no soft term; add one."
@@ -64,15 +76,19 @@ class Campaign:
 class Record:
     """campaign.json in its folder: read when a campaign is gone on with, written after each part of it."""
 
-    def __init__(self, campaign: Campaign, out: Path, *, origin: Json = None) -> None:
-        """Take up the record in `out`, or begin it. Raises: ResumeError where another campaign was begun there."""
+    def __init__(self, campaign: Campaign, out: Path, rows: Json, *, origin: Json = None) -> None:
+        """Take up the record in `out`, or begin it.
+
+        `rows` are the fingerprints of the data. Raises: ResumeError where another campaign was begun there.
+        """
         self.path = out / PLAN
-        plan = _plan(campaign)
+        plan = {**_plan(campaign), "rows": rows}
         self.state: dict[str, Any] = {
             "begun": datetime.now(UTC).isoformat(timespec="seconds"),
             "origin": origin,
             "plan": plan,
             "looks": [],
+            "folder": str(out),
         }
         if self.path.is_file():
             self.state = read_json(self.path)
@@ -121,6 +137,12 @@ def _require_same_plan(state: Mapping[str, Any], plan: Mapping[str, Json], campa
                 f"The campaign {out} was begun with another {name.replace('_', ' ')}; go on with the settings that it "
                 "was begun with, or choose another --out."
             )
+    done = any(look["seeds"] == list(campaign.seeds) and look["finished"] for look in state["looks"])
+    if state.get("folder") != str(out) and not done:
+        raise ResumeError(
+            f"The campaign {out} was begun in {state.get('folder')}, and its runs name what lies there; move it back "
+            "to go on."
+        )
     looks = [look["seeds"] for look in state["looks"]]
     seeds = list(campaign.seeds)
     if seeds in looks:
@@ -131,6 +153,11 @@ def _require_same_plan(state: Mapping[str, Any], plan: Mapping[str, Json], campa
         raise ResumeError(
             f"The campaign {out} was begun with the seeds {', '.join(map(str, last))}; a later look keeps them all and "
             "adds others."
+        )
+    if not all(look["finished"] for look in state["looks"]):
+        raise ResumeError(
+            f"The campaign {out} has not finished its look at the seeds {', '.join(map(str, last))}; finish it before "
+            "you add seeds."
         )
     if len(looks) >= campaign.question.looks:
         raise ResumeError(
