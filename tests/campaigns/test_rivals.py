@@ -196,14 +196,15 @@ def test_the_teachers_choices_take_the_place_of_soft_targets():
     assert on_choices(1.0 * SoftTargets(), labelled=False) == 1.0 * SoftTargets(temperature=1.0)
 
 
-def test_alone_sees_as_many_views_as_were_recorded(tmp_path):
+def test_rivals_without_targets_see_as_many_views_as_were_recorded(tmp_path):
     from limbeck.data.augment import Noise
 
     spec = tiny.specification(data=tiny.splits, validation=0.1, augment=Noise(0.1), views=3, epochs=2)
     targets = recorded(spec, tmp_path)
-    found = rivals(replace(targets, views=None), tmp_path / "altered", ("alone", "pseudo-labels"))
-    alone_, choices = found.arms
-    assert alone_.spec.views == 3
+    found = rivals(replace(targets, views=None), tmp_path / "altered", ("alone", "smoothed", "pseudo-labels", "longer"))
+    alone_, smoothed, choices, longer = found.arms
+    for arm in (alone_, smoothed, longer):
+        assert (arm.spec.targets, arm.spec.views) == (None, 3)
     for arm in (alone_, choices):
         distill(arm.spec, tmp_path / arm.name, watcher=Silent())
 

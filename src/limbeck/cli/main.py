@@ -21,7 +21,7 @@ COMMANDS = {
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
     "compare": "the verdicts: what the teaching was worth, and whether the student can replace the teacher",
     "judge": "the same verdicts on predictions from elsewhere: DISTILLED.npz ALONE.npz --labels LABELS.npy",
-    "report": "make the page of a finished run or campaign again",
+    "report": "make the page of a finished run, campaign or search again",
 }
 
 RESUMABLE = (["demo"], ["distill"], ["record"], ["search"])

@@ -1,6 +1,7 @@
 """How much each setting matters: the validation error of every trial over one setting, arm by arm."""
 
 from collections.abc import Mapping, Sequence
+from math import exp, log
 from typing import Any, NamedTuple
 
 from limbeck.evidence.search_facts import sensitivity
@@ -99,7 +100,7 @@ def _above(errors: Sequence[float]) -> float:
     """A level above all errors for what has none: a tenth of their range higher, as the axis counts."""
     low, high = min(errors), max(errors)
     if low > 0 and high >= 4 * low:
-        return high * (high / low) ** 0.1
+        return high * exp(0.1 * log(high / low))
     return high + 0.1 * ((high - low) or high or 1.0)
 
 
