@@ -5,7 +5,6 @@ A test compares what stands in README with what this would write.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from limbeck.files import read_json, write_text
@@ -25,41 +24,36 @@ def block(results: Path) -> str:
 
 def _teaching(results: Path) -> Iterator[str]:
     demo = read_json(results / "demo.json")
-    members, ensemble, alone, taught = demo["table"]
     yield (
         f"**What the teaching was worth**, `limbeck demo` ([record](results/demo.json)): errors on "
-        f"{demo['rows']['test']} test rows, mean ± sd over {demo['difference']['seeds']} seeds, each arm at the "
-        f"learning rate that was best on the validation rows. The networks of the ensemble were trained on "
-        f"{demo['rows']['teacher']:,} labelled rows, the student sees {demo['rows']['train']} of them."
+        f"{demo['rows']['test']} test rows in percent, mean ± sd over {len(demo['seeds'])} paired seeds. The student "
+        f"sees {demo['rows']['train']} rows; each network of the teacher was trained on {demo['teacher']['rows']:,}. "
+        "Rivals were tuned on validation rows with as many trials as the distilled student; ablations are the "
+        "distilled student with one thing replaced. The last column is how much better the distilled student is, in "
+        "percentage points, with the exact sign-flip interval."
     )
-    yield from ("", "| | parameters | errors |", "| --- | ---: | ---: |")
-    for row in (members, ensemble, alone, taught):
-        spread = "" if row["errors_sd"] is None else f" ± {row['errors_sd']:.1f}"
-        yield f"| {row['who']} | {row['parameters']:,} | {row['errors_mean']:.1f}{spread} |"
-    yield from ("", _difference(demo["difference"], "the distilled student makes"), "")
-    if (results / "mnist.json").is_file():
-        yield from (_mnist(read_json(results / "mnist.json")), "")
+    yield from ("", "| | parameters | error | distilled is better by |", "| --- | ---: | ---: | ---: |")
+    teacher = demo["teacher"]
+    yield f"| {teacher['title']} | {_count(teacher['parameters'])} | {teacher['mean']:.2f} | |"
+    for arm in demo["arms"]:
+        contrast = demo["controls"].get(arm["name"])
+        better = "" if contrast is None else _interval(contrast)
+        title = arm["title"] if arm["kind"] != "ablation" else f"*{arm['title']}*"
+        yield f"| {title} | {arm['parameters']:,} | {arm['mean']:.2f} ± {arm['sd']:.2f} | {better} |"
+    yield from ("", demo["verdict"]["sentence"], "", demo["replace"]["sentence"])
+    if demo["explained"] is not None:
+        yield from ("", demo["explained"]["sentence"])
+    yield ""
 
 
-def _mnist(record: Mapping[str, Any]) -> str:
-    alone, taught = record["errors"]["alone"], record["errors"]["taught"]
-    return (
-        f"The MNIST recipe, {record['epochs']} epochs, tried the same way ([record](results/mnist.json)): of "
-        f"{record['rows']['test']:,} test rows the teacher gets {record['errors']['teacher'][0]:.0f} wrong, the "
-        f"student alone {mean(alone):.1f} ± {stdev(alone):.1f}, the distilled student {mean(taught):.1f} ± "
-        f"{stdev(taught):.1f}. " + _difference(record["difference"], "The distilled student makes")
-    )
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
-def _difference(found: Mapping[str, Any], who: str) -> str:
-    low, high = found["interval"]
-    kind = "fewer" if found["mean"] >= 0 else "more"
-    low, high = (low, high) if found["mean"] >= 0 else (-high, -low)
-    text = (
-        f"{who} {abs(found['mean']):.1f} errors {kind} (paired by seed, {found['level']:.0%} interval {low:.1f} to "
-        f"{high:.1f}, exact sign-flip p = {found['p_value']:.4f})."
-    )
-    return text[0].upper() + text[1:]
+def _interval(contrast: Mapping[str, Any]) -> str:
+    low, high = contrast["interval"]
+    bounds = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
+    return f"{contrast['mean']:+.2f}{bounds}"
 
 
 def _speed(results: Path) -> Iterator[str]:
@@ -94,9 +88,35 @@ def _speed(results: Path) -> Iterator[str]:
         yield from ("", _half(read_json(results / "bf16.json")))
     yield from (
         "",
+        _campaign(read_json(results / "campaign.json")),
+        "",
+        _search(read_json(results / "search.json")),
+        "",
         _recording(read_json(results / "recording.json")),
         "",
         _gathers(read_json(results / "gathers.json")),
+    )
+
+
+def _campaign(record: Mapping[str, Any]) -> str:
+    told = [
+        f"{found['under']} {found['median']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
+        for found in record["ratios"]
+    ]
+    micro = record["step"]["microseconds"]
+    return (
+        f"A campaign of {record['runs']} runs of the demo's student ({record['arms']} arms), with all that a run leaves, "
+        f"is so many times as fast as one by one: {', '.join(told)} ([record](results/campaign.json)). One by one a step "
+        f"takes {micro['distill']:.0f} µs, in the leanest loop {micro['lean']:.0f}."
+    )
+
+
+def _search(record: Mapping[str, Any]) -> str:
+    found = record["ratios"]["search_over_distill"]
+    return (
+        f"A search on recorded targets of MNIST asks the teacher {record['teacher_calls']} times, and its trials take "
+        f"{found['median']:.2f} [{found['low']:.2f}, {found['high']:.2f}] of what the same trainings take one by one "
+        "([record](results/search.json))."
     )
 
 
