@@ -290,3 +290,14 @@ def test_runs_by_hand_of_other_students_are_not_compared(tmp_path, field, value)
     runs = [distill(taught(), tmp_path / "a", watcher=Silent()), distill(other, tmp_path / "b", watcher=Silent())]
     with pytest.raises(MismatchError, match=f"differ in {field.replace('_', ' ')}, not only in their teaching"):
         of_runs(runs, Question(), tmp_path)
+
+
+def test_runs_by_hand_whose_teacher_saw_the_test_rows_get_no_verdict(tmp_path):
+    student = taught(teacher=tmp_path / "teacher")
+    distill(saw_the_test_rows(), tmp_path / "teacher", watcher=Silent())
+    arms = {"taught": student, "alone": replace(student, teacher=None, objective=HardLabels())}
+    specs = {f"{name}-{seed}": replace(spec, seed=seed) for name, spec in arms.items() for seed in (0, 1)}
+    runs = [distill(spec, tmp_path / name, watcher=Silent()) for name, spec in specs.items()]
+    facts = facts_of_comparison(of_runs(runs, Question(), tmp_path))
+    assert facts["verdict"]["outcome"] == "refused"
+    assert "was trained on these test rows" in facts["verdict"]["sentence"]

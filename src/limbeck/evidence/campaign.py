@@ -75,7 +75,7 @@ def facts_of_comparison(comparison: Comparison) -> dict[str, Any]:
 def _judged(comparison: Comparison, wrong: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:
     """The verdicts, the gap and the contrasts."""
     question = comparison.question
-    saw: Mapping[str, Saw] = comparison.record.get("saw") or _UNKNOWN
+    saw: Mapping[str, Saw] = comparison.saw or _UNKNOWN
     taught, alone = wrong[DISTILLED], wrong[ALONE]
     teacher = _teacher_wrong(comparison)
     first = verdict(

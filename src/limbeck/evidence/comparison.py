@@ -5,6 +5,7 @@ Shape legend, this file:  S seeds, N test rows.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -13,12 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from limbeck.errors import MismatchError, RunError, SpecificationError
+from limbeck.errors import LimbeckError, MismatchError, RunError, SpecificationError
+from limbeck.evidence.exposure import exposure
 from limbeck.evidence.question import Question
 from limbeck.files import read_json
 from limbeck.specification import Json, from_json, identity
 from limbeck.training.evaluate import Predictions
+from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
+from limbeck.training.surroundings import rows_of
 
 PLAN = "campaign.json"
 """The file that holds a campaign's plan, choices and runs, and marks its folder."""
@@ -67,6 +71,8 @@ class Comparison:
     """Pairs at each look before this one."""
     tuned: bool = False
     """Whether the settings of the distilled student and of its rivals were searched with equal trials."""
+    saw: Mapping[str, Any] | None = None
+    """What `exposure` tells of the teacher; None where nothing is known."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """campaign.json; empty for runs that were made by hand."""
 
@@ -87,6 +93,7 @@ def of_campaign(folder: Path) -> Comparison:
         look=len(record["looks"]),
         earlier=[len(look["seeds"]) for look in record["looks"][:-1]],
         tuned=bool(record["plan"]["trials"]),
+        saw=record.get("saw"),
         record=record,
     )
     require_comparable(comparison.arms)
@@ -155,7 +162,17 @@ def of_runs(runs: Sequence[Run], question: Question, folder: Path) -> Comparison
     }
     require_comparable(arms)
     _require_same_student(next(iter(taught[0].values())), next(iter(alone[0].values())))
-    return Comparison(folder=folder, title="Was the teaching worth it?", question=question, arms=arms)
+    saw = _exposed(next(iter(taught[0].values())))
+    return Comparison(folder=folder, title="Was the teaching worth it?", question=question, arms=arms, saw=saw)
+
+
+def _exposed(run: Run) -> Mapping[str, Any] | None:
+    """What the teacher of a run saw, where its specification still leads to its rows."""
+    with suppress(LimbeckError):
+        spec = from_json(run.spec["specification"])
+        splits = resolve_data(spec)
+        return exposure(spec, splits) if rows_of(splits) == run.spec["data"] else None
+    return None
 
 
 _MAY_DIFFER = ("teacher", "targets", "teacher_prepare", "objective", "optimizer", "views")
