@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+import limbeck.campaigns.campaign as campaign_file
 import tiny
 from limbeck.campaigns.campaign import run_campaign
 from limbeck.campaigns.means import Means
@@ -21,6 +22,7 @@ from limbeck.errors import (
     ArgumentError,
     DataError,
     MismatchError,
+    NonFiniteLoss,
     NotImportable,
     ResumeError,
     RunError,
@@ -301,3 +303,29 @@ def test_runs_by_hand_whose_teacher_saw_the_test_rows_get_no_verdict(tmp_path):
     facts = facts_of_comparison(of_runs(runs, Question(), tmp_path))
     assert facts["verdict"]["outcome"] == "refused"
     assert "was trained on these test rows" in facts["verdict"]["sentence"]
+
+
+def test_an_ablation_whose_loss_breaks_is_left_out_and_the_others_are_judged(tmp_path, monkeypatch):
+    real = campaign_file.executor
+
+    def fragile(folder, means):
+        execute = real(folder, means)
+
+        def executed(specs, what):
+            if any(name.startswith("permuted") for name in specs):
+                execute({name: spec for name, spec in specs.items() if not name.startswith("permuted")}, what)
+                raise NonFiniteLoss("Term 'soft' became NaN at step 3.")
+            return execute(specs, what)
+
+        return executed
+
+    monkeypatch.setattr(campaign_file, "executor", fragile)
+    facts = facts_of_comparison(run_campaign(plan(), tmp_path / "c", MEANS))
+    assert facts["left_out"]["permuted"] == "It did not train at every seed. Term 'soft' became NaN at step 3."
+    assert [arm["name"] for arm in facts["arms"]] == ["distilled", "alone", "pseudo-labels"]
+
+
+def test_a_distilled_student_whose_loss_breaks_is_named(tmp_path):
+    hot = taught(optimizer=partial(torch.optim.SGD, lr=1e30))
+    with pytest.raises(NonFiniteLoss, match=r"cannot be judged without 'distilled'\. Term 'soft' became"):
+        run_campaign(plan(distilled=hot), tmp_path / "c", MEANS)

@@ -18,7 +18,7 @@ from limbeck.campaigns.search import Found, search
 from limbeck.campaigns.space import Space, applied, default_space
 from limbeck.campaigns.teacher import describe_teacher
 from limbeck.data.splits import Splits
-from limbeck.errors import DataError, RunError, SpecificationError
+from limbeck.errors import DataError, NonFiniteLoss, RunError, SpecificationError
 from limbeck.evidence.comparison import PLAN, Comparison, of_campaign
 from limbeck.evidence.exposure import exposure
 from limbeck.specification import Distillation, Json, require_importable
@@ -73,13 +73,16 @@ def _run_to_the_end(campaign: Campaign, splits: Splits, state: Record, out: Path
     explained = ablations(arms[DISTILLED].spec, out / "altered", campaign.ablations, watcher=means.watcher)
     arms.update({arm.name: arm for arm in explained.arms})
     arms = with_operations(arms, replace(taught, teacher=campaign.distilled.teacher))
+    told = [arm_to_json(arm, found[name].settings if name in found else {}) for name, arm in arms.items()]
+    left_out = {**left_out, **explained.left_out}
     state.write(
-        arms=[arm_to_json(arm, found[name].settings if name in found else {}) for name, arm in arms.items()],
+        arms=told,
         search={name: one.as_json() for name, one in found.items()} or None,
-        left_out={**left_out, **explained.left_out},
+        left_out=left_out,
         saw=exposure(campaign.distilled, splits),
     )
-    runs = _scored(campaign, arms, out, means)
+    runs, broken = _scored(campaign, arms, out, means)
+    state.write(arms=[arm for arm in told if arm["name"] in runs], left_out={**left_out, **broken})
     spent = state.state.get("seconds", 0.0) + monotonic() - began
     state.write(
         runs={name: {str(seed): run.path.name for seed, run in row.items()} for name, row in runs.items()},
@@ -167,10 +170,32 @@ def _as_widely(arm: Arm, asked: Space | None) -> Arm:
     return replace(arm, space={**arm.space, **shared})
 
 
-def _scored(campaign: Campaign, arms: Mapping[str, Arm], out: Path, means: Means) -> dict[str, dict[int, Run]]:
-    specs = {f"{name}-{seed}": replace(arm.spec, seed=seed) for name, arm in arms.items() for seed in campaign.seeds}
-    found = executor(out / "runs", means)(specs, f"training {len(arms)} arms at {len(campaign.seeds)} seeds")
-    return {name: {seed: found[f"{name}-{seed}"] for seed in campaign.seeds} for name in arms}
+def _scored(
+    campaign: Campaign, arms: Mapping[str, Arm], out: Path, means: Means
+) -> tuple[dict[str, dict[int, Run]], dict[str, str]]:
+    """Run every arm at every seed; returns the runs, and why an arm has none: a loss of it broke at some seed.
+
+    Raises: NonFiniteLoss where this is the distilled student or the student alone, without whom nothing is judged.
+    """
+    execute = executor(out / "runs", means)
+    specs = {
+        name: {f"{name}-{seed}": replace(arm.spec, seed=seed) for seed in campaign.seeds} for name, arm in arms.items()
+    }
+    what = f"training {len(arms)} arms at {len(campaign.seeds)} seeds"
+    broken: dict[str, str] = {}
+    found: dict[str, Run] = {}
+    try:
+        found.update(execute({run: spec for row in specs.values() for run, spec in row.items()}, what))
+    except NonFiniteLoss:  # whose? what is finished is not run again
+        for name, row in specs.items():
+            try:
+                found.update(execute(row, f"training {name}"))
+            except NonFiniteLoss as error:
+                if name in (DISTILLED, ALONE):
+                    raise NonFiniteLoss(f"The campaign cannot be judged without {name!r}. {error}") from error
+                broken[name] = f"It did not train at every seed. {error}"
+    runs = {name: {seed: found[f"{name}-{seed}"] for seed in campaign.seeds} for name in arms if name not in broken}
+    return runs, broken
 
 
 def _first(runs: Mapping[str, Mapping[int, Run]]) -> Run:
