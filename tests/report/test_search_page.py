@@ -58,6 +58,7 @@ def test_it_names_the_chosen_settings_and_both_commands():
     assert "warm-start The teacher has no weights of the student's shapes." in text
     assert "1000 and 1001 trained each setting; their mean chose. They judge nothing." in text
     assert "2026-03-04 10:20:30 UTC" in text
+    assert "1000 trained each setting; its error chose. It judges" in read(page(searched(selection_seeds=[1000]))).text
 
 
 def test_trials_without_a_student_stand_at_the_top_and_leave_the_axes_alone():

@@ -127,9 +127,10 @@ def _nats(value: float | None) -> str:
 def _provenance(facts: Facts) -> list[tuple[str, str]]:
     """Seeds, rows and time, as pairs of a heading and its words."""
     found = facts.get("provenance") or {}
-    seeds = listing(list(map(str, facts.get("selection_seeds") or [])))
+    seeds = list(map(str, facts.get("selection_seeds") or []))
+    chose = "their mean chose. They judge" if len(seeds) > 1 else "its error chose. It judges"
     told = [
-        ("Seeds", f"{seeds} trained each setting; their mean chose. They judge nothing." if seeds else ""),
+        ("Seeds", f"{listing(seeds)} trained each setting; {chose} nothing." if seeds else ""),
         ("Rows", "Settings were chosen on the validation rows; no run of the search had the test rows."),
         ("Finished", str(found.get("time") or "").replace("T", " ").replace("+00:00", " UTC")),
     ]
