@@ -33,7 +33,7 @@ def test_a_bar_of_eighty_columns_keeps_how_far_it_is(terminal):
     bar.end()
     line = terminal().rstrip().splitlines()[-1]
     assert "training 48 students" in line
-    assert re.search(r"1000/1|10…", line)
+    assert "1000/1000 0:00:00 validation: 127" in line
     assert len(line) <= 80
 
 

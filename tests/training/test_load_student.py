@@ -55,6 +55,11 @@ def test_the_student_comes_back_with_its_weights_ready_to_answer(run):
         assert all(torch.equal(tensor, kept[name]) for name, tensor in found.state_dict().items())
 
 
+def test_the_folder_that_commands_name_is_loaded_too(run):
+    ours, same = load_student(run).state_dict(), load_student(run.path / "student").state_dict()
+    assert all(torch.equal(same[name], weights) for name, weights in ours.items())
+
+
 def test_a_student_whose_source_has_changed_is_loaded_with_a_warning(run, file):
     file.write_text(FILE.replace("return self.body(x)", "return -self.body(x)"))
     with pytest.warns(SourceChanged, match=r"model\.py:net has changed since the run .*run was trained\.$") as caught:

@@ -6,8 +6,17 @@ from types import TracebackType
 from typing import Protocol, Self, final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
+from rich.text import Text
 
 
 class Watcher(Protocol):
@@ -91,18 +100,27 @@ class PlainLines:
 
 
 @final
+class _Note(ProgressColumn):
+    """The newest figures. Where room is short their column gives way, not those that tell how far it is."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
+@final
 class RichBar:
     """A bar with the time left, redrawn at most ten times a second."""
 
     def __init__(self) -> None:
+        console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),  # where room is short, the bar alone gives way
+            BarColumn(40 if console.width >= 100 else 5),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[note]}"),
+            _Note(),
         )
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=False)
+        self._bar = Progress(*columns, console=console, transient=False)
         self._task = self._bar.add_task("", total=None, visible=False, note="")
 
     def __enter__(self) -> Self:

@@ -22,14 +22,14 @@ def load_student(run: Run | Path | str, *, student: StudentFactory | None = None
     """Build a finished run's student and load its weights, in eval mode, on the CPU.
 
     Args:
-        run: the run or its folder.
+        run: the run, its folder, or the folder `student` in it, which the commands name.
         student: builds the module; None for the factory that the specification names.
 
     Warns: SourceChanged where the factory's source, or that of what it builds in the same file, has changed since.
     Raises: RunError where there is no finished run or the weights do not fit; NotImportable where the specification
     holds a factory without a name (pass `student`); SpecificationError where its file or name is gone.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = run if isinstance(run, Run) else Run.open(_folder_of_run(Path(run)))
     if not run.finished:
         raise RunError(f"The run {run.path} has not finished; go on with --resume.")
     encoded = run.spec["specification"]["fields"]["student"]
@@ -39,6 +39,10 @@ def load_student(run: Run | Path | str, *, student: StudentFactory | None = None
     module: nn.Module = factory()
     load_weights(module, read_tensors(run.weights), run.weights)
     return module.eval()
+
+
+def _folder_of_run(path: Path) -> Path:
+    return path.parent if path.name == "student" and not (path / "spec.json").is_file() else path
 
 
 def _named_factory(encoded: dict[str, Any], where: Path) -> Any:
