@@ -105,9 +105,9 @@ def _campaign(record: Mapping[str, Any]) -> str:
     ]
     micro = record["step"]["microseconds"]
     return (
-        f"A campaign of {record['runs']} runs of the demo's student ({record['arms']} arms), with all that a run leaves, "
-        f"is so many times as fast as one by one: {', '.join(told)} ([record](results/campaign.json)). One by one a step "
-        f"takes {micro['distill']:.0f} µs, in the leanest loop {micro['lean']:.0f}."
+        f"A campaign of {record['runs']} runs of the demo's student ({record['arms']} arms), with all that a run "
+        f"leaves, is so many times as fast as one by one: {', '.join(told)} ([record](results/campaign.json)). "
+        f"One by one a step takes {micro['distill']:.0f} µs, in the leanest loop {micro['lean']:.0f}."
     )
 
 
