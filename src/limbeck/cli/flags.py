@@ -107,7 +107,16 @@ def words_between(before: Distillation, after: Distillation) -> list[str]:
     """Return the words by which `overridden` makes one specification of another, in what flags can set."""
     known = {flag.name: flag.current for flag in _flags_of(before)}
     differ = [flag for flag in _flags_of(after) if known.get(flag.name) != flag.current]
-    return [word for flag in differ for word in (_dashed(flag.name), str(flag.current))]
+    return [word for flag in differ for word in (_dashed(flag.name), _written(flag.current))]
+
+
+def _written(value: object) -> str:
+    """Write a value as a person would: 1 - 0.066 is 0.934.
+
+    >>> _written(1 - 0.066), _written(4.0), _written(8)
+    ('0.934', '4.0', '8')
+    """
+    return str(float(f"{value:.12g}")) if isinstance(value, float) else str(value)
 
 
 def help_of(flags: Callable[..., Any], prog: str) -> str:
