@@ -5,8 +5,8 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import tiny
 
+import tiny
 from limbeck.training.distill import distill
 from limbeck.training.progress import Silent
 
