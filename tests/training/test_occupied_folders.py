@@ -15,6 +15,7 @@ from limbeck.objective import HardLabels
 from limbeck.teachers.frozen import FrozenTeacher
 from limbeck.training.distill import distill
 from limbeck.training.progress import Silent
+from limbeck.training.run import claim
 from tiny import (
     FEATURES,
     NAMES,
@@ -254,3 +255,8 @@ def spoils(optimizer, steps):
 def test_the_hard_labels_alone_need_no_teacher(tmp_path):
     run = distill(specification(objective=HardLabels(), teacher=student, epochs=1), tmp_path / "run", watcher=Silent())
     assert run.summary["teacher"] is None
+
+
+def test_a_folder_that_holds_a_lock_alone_is_as_good_as_empty(tmp_path):
+    (tmp_path / "campaign.json.lock").touch()
+    claim(tmp_path, resume=False, overwrite=False)

@@ -128,7 +128,6 @@ def own_optimizer(parameters):
         ({"optimizer": torch.optim.Adam}, None),
         ({"teacher": teacher}, None),  # which no term asks
     ],
-    ids=str,
 )
 def test_specifications_tell_why_they_cannot_be_stacked(changes, reason):
     found = why_not_stacked(seeds(**changes))

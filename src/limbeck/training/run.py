@@ -92,7 +92,7 @@ def claim(out: Path, *, resume: bool, overwrite: bool, mark: str = "spec.json") 
     Raises: RunError where `out` is occupied and neither resuming nor overwriting was asked for, or where overwriting
     would delete something that is not a run.
     """
-    if not out.exists() or (out.is_dir() and all(is_aside(path) for path in out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(is_aside(path) or path.suffix == ".lock" for path in out.iterdir())):
         _check_room(out)
         return
     if not out.is_dir():
