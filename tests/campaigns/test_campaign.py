@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,15 @@ def test_a_campaign_that_is_whole_is_not_run_again(finished):
     assert files_of(finished / "runs") == before
     again = facts_of_comparison(of_campaign(finished))["arms"]
     assert [{**arm, "seconds_per_row": 0} for arm in again] == [{**arm, "seconds_per_row": 0} for arm in table]
+
+
+def test_a_run_that_is_gone_from_a_whole_campaign_is_run_again(finished, facts, tmp_path):
+    out = tmp_path / "small"
+    small = plan(trials=0, rivals=(), ablations=(), seeds=(0, 1), selection_seeds=())
+    before = facts_of_comparison(run_campaign(small, out, MEANS))["arms"]
+    shutil.rmtree(out / "runs" / "alone-1")
+    after = facts_of_comparison(run_campaign(small, out, MEANS))["arms"]
+    assert [arm["wrong"] for arm in after] == [arm["wrong"] for arm in before]
 
 
 @pytest.mark.parametrize(

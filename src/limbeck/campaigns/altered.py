@@ -21,15 +21,13 @@ from limbeck.knowledge import shown_logits
 from limbeck.objective import Objective
 from limbeck.specification import Distillation, Json
 from limbeck.targets.encodings.dense import DenseLogits
+from limbeck.targets.manifest import ALTERED
 from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
 from limbeck.targets.writer import PartPlan, Plan, Recording, default_shard_rows
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.recorded import by_split, recorded_teacher
 from limbeck.types import Dense, Head, LogitKnowledge
-
-ALTERED = "altered"
-"""What a manifest calls a teacher whose answers were altered."""
 
 Answers: TypeAlias = Callable[[Tensor, int], Tensor]
 """From positions, (B,) in [0, N), and a view to logits, (B, C)."""

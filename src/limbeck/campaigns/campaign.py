@@ -61,7 +61,7 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
     rows = _steady_rows(campaign.distilled, splits)
     with _alone(out):
         state = Record(campaign, out, rows, origin=origin)
-        if not state.finished(campaign.seeds):
+        if not (state.finished(campaign.seeds) and state.whole(out)):
             _run_to_the_end(campaign, splits, state, out, means, began)
     return of_campaign(shown)
 
@@ -91,6 +91,11 @@ def _run_to_the_end(campaign: Campaign, splits: Splits, state: Record, out: Path
     )
     state.write(teacher=describe_teacher(campaign.distilled, taught, out / TARGETS, _first(runs), means.watcher))
     state.finish(campaign.seeds)
+
+
+def _untuned(title: str) -> str:
+    """The title of an arm that is judged at the settings given."""
+    return title.removesuffix(", tuned")
 
 
 @contextmanager
@@ -146,7 +151,7 @@ def _tuned(
             f"The student cannot be trained alone, so nothing can be judged. {others.left_out[ALONE]}"
         )
     if not campaign.trials:
-        return arms, {}, others.left_out
+        return {name: replace(arm, title=_untuned(arm.title)) for name, arm in arms.items()}, {}, others.left_out
     found = search(
         {name: (arm.spec, arm.space) for name, arm in arms.items() if arm.space is not None},
         trials=campaign.trials,

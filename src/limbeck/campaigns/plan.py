@@ -14,6 +14,7 @@ from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.question import Question
 from limbeck.files import read_json, write_json
 from limbeck.specification import Distillation, Json, check_whole, identity, to_json
+from limbeck.training.run import Run
 
 
 @final
@@ -107,6 +108,11 @@ class Record:
         """Whether the look at these seeds was done."""
         return any(look["seeds"] == list(seeds) and look["finished"] for look in self.state["looks"])
 
+    def whole(self, out: Path) -> bool:
+        """Whether each run that answers an arm and a seed still stands there, finished."""
+        named = (run for row in (self.state.get("runs") or {}).values() for run in row.values())
+        return all(Run(out / "runs" / name).finished for name in named)
+
     def finish(self, seeds: Sequence[int]) -> None:
         """Mark the look at these seeds as done."""
         for look in self.state["looks"]:
@@ -128,14 +134,18 @@ def _plan(campaign: Campaign) -> dict[str, Json]:
     }
 
 
+_CALLED = {"distilled": "distilled student (its specification, or code that it names, has changed)"}
+"""What parts of a plan are called where a sentence speaks of them."""
+
+
 def _require_same_plan(state: Mapping[str, Any], plan: Mapping[str, Json], campaign: Campaign, out: Path) -> None:
     """Refuse other settings, and more looks than were planned. Raises: ResumeError."""
     before = state["plan"]
     for name in plan:
         if identity(before.get(name)) != identity(plan[name]):
             raise ResumeError(
-                f"The campaign {out} was begun with another {name.replace('_', ' ')}; go on with the settings that it "
-                "was begun with, or choose another --out."
+                f"The campaign {out} was begun with another {_CALLED.get(name, name.replace('_', ' '))}; go on with "
+                "what it was begun with, or choose another --out."
             )
     done = any(look["seeds"] == list(campaign.seeds) and look["finished"] for look in state["looks"])
     if state.get("folder") != str(out) and not done:

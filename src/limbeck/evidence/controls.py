@@ -158,9 +158,10 @@ def _explained(
             else f"Not explained by the one control: distilled is better (exact p {probability(p_value)})."
         )
         return Explained(outcome="explained by none of the controls", sentence=sentence, p_value=p_value)
+    ruled_out = len(ablations) - len(open_ones)
     sentence = (
-        f"Not explained away by {len(ablations) - len(open_ones)} of the {len(ablations)} ablations; distilled is not "
-        f"shown to be better than {_listed(open_ones)}, which may explain it."
+        f"Not explained away by {ruled_out or 'none'} of the {len(ablations)} ablations; distilled is not shown to be "
+        f"better than {_listed(open_ones)}, which may explain it."
     )
     return Explained(outcome="not shown", sentence=sentence, p_value=p_value)
 

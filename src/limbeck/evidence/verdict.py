@@ -171,10 +171,14 @@ def _sentence(case: _Case) -> str:
         )
     if case.outcome == "no worthwhile difference":
         return (
-            f"No worthwhile difference: the gain of {points(found.mean)} points {_numbers(found)} lies inside "
+            f"No worthwhile difference: {_gain(found.mean)} {_numbers(found)} lies inside "
             f"±{worth:g}, {_TOO_SMALL[found.side]}; {bound}."
         )
-    return f"Cannot tell: the gain of {points(found.mean)} points {_numbers(found)}{_what_would_decide(case)}; {bound}."
+    return f"Cannot tell: {_gain(found.mean)} {_numbers(found)}{_what_would_decide(case)}; {bound}."
+
+
+def _gain(mean: float) -> str:
+    return f"the {'gain' if mean >= 0 else 'difference'} of {points(mean)} points"
 
 
 _TOO_SMALL = {

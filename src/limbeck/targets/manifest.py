@@ -14,6 +14,8 @@ from limbeck.types import Head
 
 MANIFEST = "manifest.json"
 """The file that marks a store as whole."""
+ALTERED = "altered"
+"""What a manifest calls a teacher whose answers were altered."""
 RECORDING = "recording.json"
 """The plan, in the folder of a store that is not whole yet."""
 FORMAT, VERSION = "limbeck-targets", 1

@@ -17,7 +17,7 @@ from limbeck.errors import MismatchError
 from limbeck.specification import Distillation, EnsembleOf, Json, identity, to_json
 from limbeck.targets.imports.packed import IMPORTED
 from limbeck.targets.imports.suspicions import agreement, warn_if_memorised, warn_if_misaligned
-from limbeck.targets.manifest import Manifest
+from limbeck.targets.manifest import ALTERED, Manifest
 from limbeck.targets.open import open_targets
 from limbeck.targets.store import Targets
 from limbeck.targets.teacher import RecordedTeacher
@@ -192,6 +192,8 @@ def by_split(teacher: Teacher | None, splits: Splits, spec: Distillation, watche
     for name in [name for name in there if name != "train"]:
         held = _held(teacher, parts, name)
         if held is None:
+            if all(ALTERED in targets.manifest.marks for targets in _stores(teacher)):
+                continue  # made to be learnt from, and of nobody whom one would score
             watcher.say(f"The targets hold no answers to the {name} rows, so the teacher is not scored there.")
         else:
             found[name] = held

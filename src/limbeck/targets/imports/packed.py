@@ -16,9 +16,6 @@ PART = "train"
 """The part of a store that holds imported predictions: whatever their rows are used for, they share ids with these."""
 
 IMPORTED = "imported"
-"""The kind of teacher of whom nothing is known but predictions."""
-
-IMPORTED = "imported"
 """What a manifest calls a teacher of which nothing is known but its predictions."""
 
 _BATCH = 512
