@@ -22,10 +22,10 @@ demo: install  ## ten small networks teach a smaller one; table, verdict and pag
 	$(BIN)/limbeck demo --out runs/demo --overwrite
 
 test: install  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-quick: install  ## every test but the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 lint: install  ## ruff: style and formatting
 	$(BIN)/ruff check .
