@@ -1,5 +1,6 @@
 """`limbeck search`: the teacher is asked once or never, arms have as many trials, and what is printed can be run."""
 
+import json
 import re
 import shlex
 import sys
@@ -159,6 +160,13 @@ def test_what_was_found_is_found_again_and_more_trials_go_on(limbeck):
     refused = limbeck(f"{SEARCH} --resume --batch-size 8")
     assert refused.status == 2
     assert "The search for 'distilled' was begun with another specification; go on with" in refused.err
+    path = Path("found") / "search.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    said["rows"]["train"]["fingerprint"] = "of others"  # as if the data had changed since
+    path.write_text(json.dumps(said), encoding="utf-8")
+    elsewhere = limbeck(f"{SEARCH} --resume")
+    assert (elsewhere.status, elsewhere.err.count("\n")) == (2, 1)
+    assert "was begun on other rows" in elsewhere.err
     occupied = limbeck(SEARCH)
     assert "found is not empty: use --resume to go on, --overwrite to start again, or choose" in occupied.err
     assert limbeck(f"{SEARCH} --overwrite").out == first.out

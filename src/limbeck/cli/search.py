@@ -22,15 +22,18 @@ from limbeck.cli.flags import call_with_flags, words_between
 from limbeck.cli.parts import from_parts
 from limbeck.cli.show import say_where
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
-from limbeck.errors import SpecificationError
+from limbeck.data.splits import Splits
+from limbeck.errors import ResumeError, SpecificationError
 from limbeck.evidence.search_facts import SEARCH, at_an_edge, facts_of_search, write_search
+from limbeck.files import read_json
 from limbeck.report.words import setting
-from limbeck.specification import Distillation
+from limbeck.specification import Distillation, Json
 from limbeck.training.progress import Watcher, watcher
 from limbeck.training.recorded import recorded_teacher
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import claim
 from limbeck.training.runner import Backend
+from limbeck.training.surroundings import rows_of
 
 _USAGE = """usage: limbeck search SPEC [flags]
        limbeck search --data FOLDER|FILE|ID --student FILE.py:factory --targets STORE|FILE [flags]
@@ -98,14 +101,16 @@ def run(words: Sequence[str]) -> None:
     if not common.raise_temperature:
         require_optuna()
     out = common.out or Path("runs") / f"{asked.stem('student')}-search"
-    _refuse_early(asked.spec, common)
+    rows = rows_of(_refuse_early(asked.spec, common))
     claim(out, resume=common.resume, overwrite=common.overwrite, mark=SEARCH)
+    _require_same_rows(out, rows)
     shown = watcher()
     facts = partial(
         facts_of_search,
         title=f"Settings for {asked.name or 'the student'}",
         command=shlex.join(["limbeck", "search", *words]),
         seeds=_seeds(common),
+        rows=rows,
     )
     write_search(out, facts(arms={}))  # from now on the folder can be gone on with
     means = Means(watcher=shown, parallel=common.parallel, backend=common.backend, engine=common.engine)
@@ -154,8 +159,18 @@ def _seeds(common: Common) -> list[int]:
     return list(range(FIRST_SEED, FIRST_SEED + common.seeds))
 
 
-def _refuse_early(spec: Distillation, common: Common) -> None:
-    """Refuse, before a teacher is trained or asked, what could not be searched."""
+def _require_same_rows(out: Path, rows: Mapping[str, Json]) -> None:
+    """Refuse to go on with a search on other rows. Raises: ResumeError."""
+    before = read_json(out / SEARCH).get("rows") if (out / SEARCH).is_file() else None
+    if before and before != rows:
+        raise ResumeError(
+            f"The search {out} was begun on other rows than the specification now leads to; put them back, or choose "
+            "another --out."
+        )
+
+
+def _refuse_early(spec: Distillation, common: Common) -> Splits:
+    """Refuse, before a teacher is trained or asked, what could not be searched; returns the rows."""
     splits = resolve_data(spec)
     if splits.validation is None:
         raise SpecificationError("Settings are chosen on validation rows; give --validation a share, such as 0.1.")
@@ -171,6 +186,7 @@ def _refuse_early(spec: Distillation, common: Common) -> None:
     if common.storage is not None:
         with opened(common.storage):
             pass
+    return splits
 
 
 def _arms(

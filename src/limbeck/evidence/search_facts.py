@@ -29,6 +29,7 @@ def facts_of_search(
     temperature: Mapping[str, Any] | None = None,
     left_out: Mapping[str, str] | None = None,
     train: str | None = None,
+    rows: Mapping[str, Json] | None = None,
 ) -> dict[str, Any]:
     """Collect the facts of a search.
 
@@ -41,6 +42,7 @@ def facts_of_search(
         temperature: what `Raised.as_json` says, where the temperature was raised step by step instead.
         left_out: arms that could not be searched, and why.
         train: the command that trains the chosen student.
+        rows: number and fingerprint of the rows of each split, by which a search that is gone on with knows them.
     """
     return {
         "kind": "search",
@@ -52,6 +54,7 @@ def facts_of_search(
         "temperature": None if temperature is None else dict(temperature),
         "left_out": dict(left_out or {}),
         "train": train,
+        "rows": dict(rows or {}),
         "provenance": {
             "command": command,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
