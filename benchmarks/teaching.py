@@ -15,7 +15,7 @@ from limbeck.files import read_json
 
 KEPT = (
     *("rows", "seeds", "selection_seeds", "tuned", "verdict", "replace", "gap", "controls", "explained", "left_out"),
-    *("arms", "teacher", "fidelity", "calibration", "ledger"),
+    *("arms", "teacher", "fidelity", "calibration", "gradients", "ledger"),
 )
 """Sections of facts.json that stand in the record."""
 
