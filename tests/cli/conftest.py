@@ -19,6 +19,14 @@ class Said(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nobody_elses_models(tmp_path_factory):
+    """What spec.py imports is the model.py beside it, not one that a test of another folder left behind."""
+    sys.modules.pop("model", None)
+    others = str(tmp_path_factory.getbasetemp())
+    sys.path[:] = [folder for folder in sys.path if not folder.startswith(others)]
+
+
 @pytest.fixture
 def limbeck(capsys):
     """Run a command in this process: `limbeck("distill spec.py:small", "--out", "a folder")`."""
