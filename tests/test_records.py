@@ -1,5 +1,6 @@
 """Figures in README are those of the records, and a record says how to get it again."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ def test_a_record_tells_its_command_commit_seeds_versions_and_machine(path):
     assert (ROOT / record["command"].split()[1]).is_file()
 
 
-def test_the_readme_holds_the_figures_of_the_records(monkeypatch):
+@pytest.mark.parametrize(("page", "module"), [("README.md", "readme"), ("docs/evidence.md", "evidence_page")])
+def test_a_page_holds_the_figures_of_the_records(monkeypatch, page, module):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import readme
-
-    assert readme.block(ROOT / "results") in (ROOT / "README.md").read_text(encoding="utf-8")
-    sys.modules.pop("readme")
+    written = importlib.import_module(module).block(ROOT / "results")
+    sys.modules.pop(module)
+    assert written in (ROOT / page).read_text(encoding="utf-8")
