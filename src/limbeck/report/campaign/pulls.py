@@ -3,17 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from limbeck.report.figures.drawing import (
-    NEUTRAL,
-    TERM_COLOURS,
-    Figure,
-    Table,
-    axis,
-    dashed_line,
-    figure,
-    loss_axis,
-    plain,
-)
+from limbeck.report.figures.drawing import Figure, Table
+from limbeck.report.figures.pulls import cosines_figure, norms_figure
 from limbeck.report.words import count, decimal, listing, rate
 
 Facts = Mapping[str, Any]
@@ -47,45 +38,15 @@ def pulls(facts: Facts) -> Pulls | None:
 
 def _norms(found: Facts) -> Figure | None:
     norms = found.get("norms") or {}
-    if not norms:
-        return None
-    traces = [
-        dashed_line(found["epoch"], values, TERM_COLOURS[place % len(TERM_COLOURS)], plain(name), place)
-        for place, (name, values) in enumerate(norms.items())
-    ]
-    return figure(
-        "How hard each term pulls",
-        alt="Gradient norm of each weighted term of the objective over the epochs, means over the seeds.",
-        caption="Norm of the gradient of each term, with its weight, on fixed training rows. A term that stays a "
-        "hundred times below its neighbour teaches next to nothing, whatever its weight says.",
-        traces=traces,
-        layout={"xaxis": {**axis("epochs"), "showgrid": False}, "yaxis": loss_axis("gradient norm", traces)},
-        height=320,
-        table=_table(found["epoch"], norms),
-    )
+    return norms_figure(found["epoch"], norms, over=_OVER, table=_table(found["epoch"], norms))
 
 
 def _cosines(found: Facts) -> Figure | None:
     cosines = found.get("cosines") or {}
-    if not cosines:
-        return None
-    traces = [
-        dashed_line(found["epoch"], values, TERM_COLOURS[-1 - place % 4], plain(name.replace("·", " · ")), place)
-        for place, (name, values) in enumerate(cosines.items())
-    ]
-    return figure(
-        "Whether they pull together",
-        alt="Cosine between the gradients of each pair of terms over the epochs, means over the seeds.",
-        caption="Cosine of the angle between two terms’ gradients: near 1 they ask for the same step, near 0 for "
-        "unrelated ones, below 0 they undo one another.",
-        traces=[{**trace, "showlegend": True} for trace in traces],
-        layout={
-            "xaxis": {**axis("epochs"), "showgrid": False},
-            "yaxis": {**axis("cosine"), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": NEUTRAL},
-        },
-        height=320,
-        table=_table(found["epoch"], cosines),
-    )
+    return cosines_figure(found["epoch"], cosines, over=_OVER, table=_table(found["epoch"], cosines))
+
+
+_OVER = ", means over the seeds"
 
 
 def _table(epochs: list[float], columns: Mapping[str, list[float | None]]) -> Table:
