@@ -20,6 +20,7 @@ COMMANDS = {
     "search": "choose temperature, weights, rate and decay from recorded targets, for the student and for its rivals",
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
     "compare": "the verdicts: what the teaching was worth, and whether the student can replace the teacher",
+    "reproduce": "a published table made again, row by row, at several seeds: `reproduce mnist --data FOLDER`",
     "judge": "the same verdicts on predictions from elsewhere: DISTILLED.npz ALONE.npz --labels LABELS.npy",
     "report": "make the page of a finished run, campaign or search again",
 }

@@ -45,6 +45,20 @@ def enter(folder: Path, *, rows: int, who: str) -> None:
     append_json(folder / LEDGER, {"time": time, "split": "test", "rows": rows, "who": who})
 
 
+def enter_line(path: Path, *, split: str, rows: int, who: str, seed: int) -> None:
+    """Enter a scoring into a ledger that many runs share; call it before the rows are looked at.
+
+    Args:
+        path: the ledger, a file of its own.
+        split: what the rows are called.
+        rows: how many are scored.
+        who: what is scored, for people.
+        seed: of the run.
+    """
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    append_json(path, {"time": time, "split": split, "rows": rows, "who": who, "seed": seed})
+
+
 def _looks(ledger: Path) -> int:
     return sum(_is_look(line) for line in ledger.read_bytes().splitlines() if line.strip())
 

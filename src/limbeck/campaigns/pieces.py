@@ -1,0 +1,175 @@
+"""The record of a table that is made piece by piece: one line a row, one entry a seed, merged at once and never lost."""
+
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, final
+
+import torch
+from filelock import FileLock
+
+import limbeck
+from limbeck.errors import RunError
+from limbeck.files import read_json, write_json
+from limbeck.specification import Json
+from limbeck.training.place import has_bfloat16
+from limbeck.training.run import Run
+from limbeck.training.surroundings import versions
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One row at one seed: what was counted, and how, when and where it came about."""
+
+    seed: int
+    """Of the run."""
+    errors: int
+    """Scored rows that were wrong."""
+    measures: Mapping[str, float]
+    """What else was measured, by name."""
+    seconds: float
+    """From the beginning of training to its end; 0 for what was not trained."""
+    commit: str | None
+    """Of the source that trained it; None outside a checkout."""
+    changed_since: bool
+    """Whether that source had been changed since the commit."""
+    machine: Mapping[str, Json]
+    """What computed it."""
+    versions: Mapping[str, Json]
+    """Of Limbeck, Python and the libraries."""
+    time: str
+    """When it was scored, UTC."""
+
+
+@final
+class PieceTable:
+    """A JSON file with a line for each row, and the pieces of each."""
+
+    def __init__(self, path: Path, head: Mapping[str, Json], *, by_settings: bool = False) -> None:
+        """Nothing is read yet.
+
+        Args:
+            path: the file.
+            head: what stands at the top, such as the command that makes the table.
+            by_settings: keep a line for each row and settings, as a record of what was tried; else one line a row, and
+                what was made with other settings gives way.
+        """
+        self._path = path
+        self._head = dict(head)
+        self._by_settings = by_settings
+
+    def has(self, row: Mapping[str, Json], seed: int) -> bool:
+        """Whether a piece stands in the table, made with the row's settings."""
+        same = (line for line in self._lines() if line["row"] == row["row"] and line["settings"] == row["settings"])
+        return any(piece["seed"] == seed for line in same for piece in line["pieces"])
+
+    def merge(self, row: Mapping[str, Json], piece: Piece) -> None:
+        """Add a piece to its row, or put it in the place of an earlier one at its seed.
+
+        The file is read, changed and replaced under a lock, so that several processes may fill one table.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._path.with_name(f".{self._path.name}.lock")):
+            lines = self._lines()
+            before = next((line for line in lines if self._is_line_of(line, row)), None)
+            kept = before["pieces"] if before is not None and before["settings"] == row["settings"] else []
+            pieces = sorted([*(old for old in kept if old["seed"] != piece.seed), asdict(piece)], key=_seed)
+            line = {**row, **_over_seeds(pieces), "pieces": pieces}
+            lines = [line if old is before else old for old in lines] if before is not None else [*lines, line]
+            top = {**self._head, **{name: asdict(piece)[name] for name in ("commit", "changed_since", "machine")}}
+            write_json(self._path, {**top, "versions": dict(piece.versions), "rows": lines})
+
+    def _is_line_of(self, line: Mapping[str, Any], row: Mapping[str, Json]) -> bool:
+        same = line["settings"] == row["settings"]
+        return line["row"] == row["row"] and (same or not self._by_settings)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._path.is_file():
+            return []
+        found = read_json(self._path)
+        if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+            raise RunError(f"{self._path} is no table of a reproduction: it has no list of rows; name another file.")
+        return list(found["rows"])
+
+
+def _seed(piece: Mapping[str, Any]) -> int:
+    return int(piece["seed"])
+
+
+def _over_seeds(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
+    """Mean, standard deviation and values over seeds of the errors and of each measure that all pieces have."""
+    names = [name for name in pieces[0]["measures"] if all(name in piece["measures"] for piece in pieces)]
+    return {
+        "errors": spread([piece["errors"] for piece in pieces]),
+        "measures": {name: spread([piece["measures"][name] for piece in pieces]) for name in names},
+        "seeds": [piece["seed"] for piece in pieces],
+        "seconds": [piece["seconds"] for piece in pieces],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Json]:
+    """Mean, sample standard deviation (None of one value) and the values themselves."""
+    sd = stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+    return {"mean": fmean(values), "sd": sd, "values": list(values)}
+
+
+def note_beginning(folder: Path, names: Sequence[str]) -> None:
+    """Write down, before runs begin, which source they are trained by."""
+    for name in names:
+        write_json(folder / f"{name}.json", source_state())
+
+
+def begun_by(folder: Path, name: str | None) -> dict[str, Any]:
+    """The surroundings of a piece: the source that trained it, or that derives it now (None), and this machine."""
+    noted = folder / f"{name}.json"
+    state = read_json(noted) if name is not None and noted.is_file() else source_state()
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    return {**state, "machine": machine(), "versions": versions(), "time": time}
+
+
+def seconds_of(run: Run) -> float:
+    """How long a run took: from its specification, which is written before the first step, to its summary."""
+    begun, ended = ((run.path / name).stat().st_mtime for name in ("spec.json", "summary.json"))
+    return round(ended - begun, 1)
+
+
+def source_state() -> dict[str, Json]:
+    """The commit of the checkout that this source lies in, and whether it was changed since; None outside one."""
+    home = Path(limbeck.__file__).resolve().parents[2]
+    if not (home / ".git").exists():
+        return {"commit": None, "changed_since": False}
+    changed = _git(home, "status", "--porcelain", "--untracked-files=no", "--", "src")
+    return {"commit": _git(home, "rev-parse", "HEAD"), "changed_since": bool(changed)}
+
+
+def _git(home: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def machine() -> dict[str, Json]:
+    """The processor, and whether it computes in bfloat16."""
+    return {
+        "system": platform.system(),
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "bfloat16": has_bfloat16(torch.device("cpu")),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

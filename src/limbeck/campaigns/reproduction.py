@@ -1,0 +1,251 @@
+"""A published table made again: rows that are trained or derived, scored once on rows that no training saw.
+
+Training never sees the scored rows: a row's runs are ordinary runs of ordinary specifications, and their students answer
+the scored rows afterwards, in a step of its own that is entered in a ledger first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeAlias, final
+
+from limbeck.campaigns.means import Means, executor, with_recorded_targets
+from limbeck.campaigns.pieces import Piece, PieceTable, begun_by, note_beginning, seconds_of
+from limbeck.data.loader import Loader
+from limbeck.errors import SpecificationError
+from limbeck.evidence.ledger import enter_line
+from limbeck.models import caller_of
+from limbeck.specification import Distillation, Json, from_json, hash_of, to_json
+from limbeck.training.evaluate import Predictions, predict_student
+from limbeck.training.place import find_place
+from limbeck.training.rebuild import load_student
+from limbeck.training.resolve import teacher_of
+from limbeck.training.run import Run
+from limbeck.training.runner import cores
+from limbeck.types import TransferSet
+
+Named: TypeAlias = tuple[str, int]
+"""A row's name and a seed: one piece of the table."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a piece found."""
+
+    predictions: Predictions
+    """Answers to the scored rows, with their labels."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What else is measured, by name."""
+
+
+class Reader(Protocol):
+    """What a piece may look at: other pieces."""
+
+    def run(self, name: str, seed: int) -> Run:
+        """The run of a piece; finished, where the row named it among its needs."""
+
+    def answers(self, name: str, seed: int) -> Predictions:
+        """The answers of a piece's student to the scored rows."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table: a specification for each seed, or something derived from other lines.
+
+    Raises: SpecificationError for a row that is neither trained nor derived.
+    """
+
+    name: str
+    """Such as "distilled-T20"; a row of a family is "FAMILY/WHICH"."""
+    about: str
+    """One sentence."""
+    seeds: Sequence[int]
+    """At which seeds it is run."""
+    settings: Mapping[str, Json]
+    """What was chosen for it, as plain numbers and words."""
+    paper: float | None = None
+    """Errors on the scored rows in the publication."""
+    goal: float | None = None
+    """At most so many errors are hoped for in the mean."""
+    x: float | str | None = None
+    """Where a row of a family stands in it."""
+    train: Callable[[Reader, int], Distillation] | None = None
+    """The specification at a seed; its teachers are runs of the reader, and its data bring no scored rows."""
+    needs: Callable[[int], Sequence[Named]] = lambda _seed: ()
+    """Which pieces must be trained before: teachers, and what a derived piece reads."""
+    found: Callable[[Reader, int], Found] | None = None
+    """What the piece answers; None for the trained student's own answers."""
+
+    def __post_init__(self) -> None:
+        if self.train is None and self.found is None:
+            raise SpecificationError(f"The row {self.name!r} is neither trained nor derived from others.")
+
+    @property
+    def family(self) -> str | None:
+        """The part of the name before a stroke."""
+        return self.name.partition("/")[0] if "/" in self.name else None
+
+    def as_json(self) -> dict[str, Json]:
+        """What stands in the table beside the pieces."""
+        told = {"row": self.name, "family": self.family, "x": self.x, "about": self.about}
+        return {**told, "paper": self.paper, "goal": self.goal, "settings": dict(self.settings)}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A table to be made."""
+
+    rows: Sequence[Row]
+    """All rows, also those that are not asked for now: others may need them."""
+    scored: Callable[[], TransferSet]
+    """Loads the rows that every piece is scored on."""
+    split: str
+    """What those are called: "test", or "validation" in development."""
+
+
+@final
+class Reproduction:
+    """A plan, the folder of its runs, and the files that it is written to."""
+
+    def __init__(self, plan: Plan, folder: Path, *, table: PieceTable, ledger: Path | None, means: Means) -> None:
+        """Nothing is run yet.
+
+        Args:
+            plan: the rows, and what they are scored on.
+            folder: where runs, recorded targets and answers go; what stands there is not made again.
+            table: what pieces are merged into.
+            ledger: the file of scorings, a line each, where there is to be one.
+            means: how runs are executed.
+        """
+        self._plan = plan
+        self._rows = {row.name: row for row in plan.rows}
+        self._folder = folder
+        self._table = table
+        self._ledger = ledger
+        self._means = means
+
+    @cached_property
+    def scored(self) -> TransferSet:
+        """The rows that pieces are scored on."""
+        return self._plan.scored()
+
+    def make(self, names: Sequence[str]) -> None:
+        """Train, score and merge the rows asked for, family by family; pieces that stand in the table are left alone.
+
+        Raises: what a run raises; Interrupted.
+        """
+        for group in self._groups(names):
+            missing = [
+                (row.name, seed) for row in group for seed in row.seeds if not self._table.has(row.as_json(), seed)
+            ]
+            for batch in self._in_turn(missing):
+                self._train([need for piece in batch for need in (*self._needs(*piece), piece)])
+                for piece in batch:
+                    self._score(*piece)
+
+    def _groups(self, names: Sequence[str]) -> list[list[Row]]:
+        """Rows of one family are trained together: more to do side by side."""
+        groups: dict[str, list[Row]] = {}
+        for name in names:
+            row = self._rows[name]
+            groups.setdefault(row.family or name, []).append(row)
+        return list(groups.values())
+
+    def _in_turn(self, pieces: Sequence[Named]) -> Iterator[Sequence[Named]]:
+        """Cut what is missing into what is trained, scored and merged at once: as much as there are workers for.
+
+        The pieces of a family are few seconds each, and may share a stack.
+        """
+        if not pieces or self._rows[pieces[0][0]].family is not None:
+            yield pieces
+            return
+        at_once = self._means.parallel or cores()
+        yield from (pieces[first : first + at_once] for first in range(0, len(pieces), at_once))
+
+    def _needs(self, name: str, seed: int) -> list[Named]:
+        """All pieces that one rests on, those first that others rest on."""
+        found: list[Named] = []
+        for need in self._rows[name].needs(seed):
+            found += [*self._needs(*need), need]
+        return list(dict.fromkeys(found))
+
+    def _train(self, pieces: Sequence[Named]) -> None:
+        """Train what is to be trained, teachers before those whom they teach."""
+        left = [piece for piece in dict.fromkeys(pieces) if self._is_missing(*piece)]
+        while left:
+            ready = [piece for piece in left if not set(self._needs(*piece)) & set(left)]
+            self._train_now(ready)
+            left = [piece for piece in left if piece not in ready]
+
+    def _is_missing(self, name: str, seed: int) -> bool:
+        return self._rows[name].train is not None and not self.run(name, seed).finished
+
+    def _train_now(self, pieces: Sequence[Named]) -> None:
+        specs: dict[str, Distillation] = {}
+        for name, seed in pieces:
+            train = self._rows[name].train
+            assert train is not None  # `_is_missing` left the others out
+            specs[self._called(name, seed)] = self._taught(train(self, seed))
+        note_beginning(self._folder / "begun", list(specs))
+        what = ", ".join(dict.fromkeys(name.partition("/")[0] for name, _ in pieces))
+        executor(self._folder / "runs", self._means)(specs, f"training {what}")
+
+    def _taught(self, spec: Distillation) -> Distillation:
+        """Return the specification with recorded targets; what asks the same of the same teachers shares them."""
+        if not spec.goal.needs_teacher or spec.targets is not None:
+            return replace(spec, teacher=None)
+        asked = (spec.data, spec.teacher, spec.prepare, spec.augment, spec.views, spec.view_seed)
+        folder = self._folder / "targets" / hash_of([to_json(part) for part in asked])[:16]
+        # The folder is known by the teacher, so that it need not be named beside it.
+        return replace(with_recorded_targets(spec, folder, self._means), teacher=None)
+
+    def _called(self, name: str, seed: int) -> str:
+        """What the folder of a piece's run is called: other settings, of its own or of a teacher, are another run."""
+        rests_on = [self._rows[need].settings for need in dict.fromkeys(need for need, _ in self._needs(name, seed))]
+        settings = hash_of([dict(self._rows[name].settings), *(dict(other) for other in rests_on)])
+        return f"{name.replace('/', ',')}-{seed}-{settings[:6]}"
+
+    def run(self, name: str, seed: int) -> Run:
+        """The run of a piece; finished once it was trained."""
+        return Run(self._folder / "runs" / self._called(name, seed))
+
+    def answers(self, name: str, seed: int) -> Predictions:
+        """The answers of a piece's student to the scored rows, kept beside the runs."""
+        path = self._folder / "answers" / f"{self._called(name, seed)}.safetensors"
+        if not path.is_file():
+            answers_of(self.run(name, seed), self.scored).save(path)
+        return Predictions.load(path)
+
+    def _score(self, name: str, seed: int) -> None:
+        """Enter the scoring in the ledger, look, and merge what was found into the table."""
+        row = self._rows[name]
+        if self._ledger is not None:
+            enter_line(self._ledger, split=self._plan.split, rows=len(self.scored), who=name, seed=seed)
+        found = Found(predictions=self.answers(name, seed)) if row.found is None else row.found(self, seed)
+        labels = found.predictions.labels
+        assert labels is not None  # rows without labels cannot be scored
+        wrong = int((found.predictions.logits.argmax(-1) != labels).sum())
+        trained = self._called(name, seed) if row.train is not None else None
+        piece = Piece(
+            seed=seed,
+            errors=wrong,
+            measures=dict(found.measures),
+            seconds=0.0 if trained is None else seconds_of(self.run(name, seed)),
+            **begun_by(self._folder / "begun", trained),
+        )
+        self._table.merge(row.as_json(), piece)
+        self._means.watcher.say(f"{name}, seed {seed}: {wrong} of {len(labels)} wrong")
+
+
+def answers_of(run: Run, rows: TransferSet) -> Predictions:
+    """Let a finished run's student answer rows that it may never have seen, in the arithmetic that it was trained in."""
+    fields = run.spec["specification"]["fields"]
+    student = load_student(run)
+    prepare = from_json(fields["prepare"]) or teacher_of(run).prepares[0]
+    place = find_place("cpu", fields["precision"])
+    batches = Loader(rows, [prepare], batch_size=1000).sequential()
+    return predict_student(caller_of(student), student, prepare, run.spec["head"], batches, place)

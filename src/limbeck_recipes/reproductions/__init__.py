@@ -1,0 +1,1 @@
+"""Published tables, made again by `limbeck reproduce NAME`: each module's `table` returns the rows."""

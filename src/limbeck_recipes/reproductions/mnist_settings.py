@@ -1,0 +1,70 @@
+"""What was chosen for each row of MNIST's section, on the 10,000 training rows that development holds out.
+
+One record a row, of plain numbers: it goes into the table beside what came out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, final
+
+from limbeck.errors import ArgumentError
+from limbeck.specification import Json
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one network of two equal layers is trained."""
+
+    units: int = 800
+    """Units of each hidden layer."""
+    epochs: int = 30
+    """Passes over the rows."""
+    batch_size: int = 128
+    """Rows of a step."""
+    rate: float = 1e-3
+    """Peak learning rate of AdamW, reached after a twentieth of the steps and then lowered to zero in a line."""
+    weight_decay: float = 0.0
+    """Of AdamW."""
+    input_dropout: float = 0.0
+    """Probability of an input to be dropped."""
+    dropout: float = 0.0
+    """Probability of a hidden unit to be dropped."""
+    max_norm: float | None = None
+    """Largest norm of a hidden unit's incoming weights."""
+    smoothing: float = 0.0
+    """Of the labels."""
+    hard: float = 1.0
+    """Weight of the cross-entropy with the labels."""
+    soft: float = 0.0
+    """Weight of the soft targets."""
+    temperature: float = 20.0
+    """Of the soft targets."""
+    matching: float = 0.0
+    """Weight of logit matching."""
+    edited: float = 0.0
+    """Weight of the labels edited into the soft targets; with `soft` the weight of that one term."""
+    jitter: int = 0
+    """Images are moved by up to so many pixels, anew in each view."""
+    elastic: float = 0.0
+    """Standard deviation, in pixels, of an elastic distortion, anew in each view."""
+    rotation: float = 0.0
+    """Images are turned by up to so many degrees, in each view of an elastic distortion."""
+    scaling: float = 0.0
+    """Images are stretched by up to this share, in each view of an elastic distortion."""
+    views: int | None = None
+    """How many views there are; None for a new one each epoch."""
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """Return the settings with others in place of some. Raises: ArgumentError for a name that is none of them."""
+        unknown = sorted(set(changes) - set(asdict(self)))
+        if unknown:
+            raise ArgumentError(f"There is no setting {unknown[0]!r}; there are: {', '.join(asdict(self))}.")
+        return replace(self, **changes)
+
+    def told(self) -> dict[str, Json]:
+        """The settings that are in use, as they stand in the table."""
+        always = ("units", "epochs", "batch_size", "rate")
+        unused = Settings(hard=0.0)
+        fields = asdict(self)
+        return {name: fields[name] for name in fields if name in always or fields[name] != getattr(unused, name)}
