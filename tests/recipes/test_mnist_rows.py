@@ -54,7 +54,9 @@ def test_noise_has_no_labels_and_the_digits_shape(images: str) -> None:
         assert not noise.labelled and noise.columns["image"].shape == whole.shape
         assert torch.equal(noise.columns["image"], make(source).columns["image"])  # the same in every process
     marginal = digits.pixel_noise(source).columns["image"].double().mean(0)
-    assert torch.equal(marginal == 0, whole.double().mean(0) == 0) or (marginal - whole.double().mean(0)).abs().max() < 20
+    assert (
+        torch.equal(marginal == 0, whole.double().mean(0) == 0) or (marginal - whole.double().mean(0)).abs().max() < 20
+    )
 
 
 def test_data_that_are_no_digits_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The record of a table that is made piece by piece: one line a row, one entry a seed, merged at once and never lost."""
+"""The record of a table that is made piece by piece: one line a row, one entry a seed, each merged at once."""
 
 import math
 import os

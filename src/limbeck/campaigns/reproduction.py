@@ -1,7 +1,7 @@
 """A published table made again: rows that are trained or derived, scored once on rows that no training saw.
 
-Training never sees the scored rows: a row's runs are ordinary runs of ordinary specifications, and their students answer
-the scored rows afterwards, in a step of its own that is entered in a ledger first.
+Training never sees the scored rows: a row's runs are ordinary runs of ordinary specifications, and their students
+answer the scored rows afterwards, in a step of its own that is entered in a ledger first.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -242,7 +242,7 @@ class Reproduction:
 
 
 def answers_of(run: Run, rows: TransferSet) -> Predictions:
-    """Let a finished run's student answer rows that it may never have seen, in the arithmetic that it was trained in."""
+    """Let a finished run's student answer rows that it never saw, in the arithmetic that it was trained in."""
     fields = run.spec["specification"]["fields"]
     student = load_student(run)
     prepare = from_json(fields["prepare"]) or teacher_of(run).prepares[0]

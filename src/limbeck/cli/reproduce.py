@@ -79,9 +79,7 @@ def run(words: Sequence[str]) -> None:
     folder = asked.out or Path("runs") / (name + _ending(asked))
     scope = "development" if asked.validate or asked.quick else "final"
     changes = _changes(asked.set)
-    plan: Plan = module.plan(
-        asked.data, folder, scope=scope, seeds=asked.seeds, quick=asked.quick, changes=changes
-    )
+    plan: Plan = module.plan(asked.data, folder, scope=scope, seeds=asked.seeds, quick=asked.quick, changes=changes)
     chosen = _chosen(plan, asked.rows)
     path = asked.table or _table(name, folder, asked)
     head = {"command": shlex.join(["limbeck", "reproduce", name])}

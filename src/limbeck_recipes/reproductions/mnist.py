@@ -220,7 +220,7 @@ class _Section:
                 found = partial(_by_prior, name, classes, self.source)
                 corrected = f"{name}-corrected"
                 yield self.derived(corrected, about, found, partial(_itself, name), bias="class prior, training inputs")
-            about = f"{kind}, with the bias that is best on the scored rows themselves, as in the paper: no fair figure."
+            about = f"{kind}, with the bias that is best on the scored rows, as in the paper: no fair figure."
             found = partial(_by_scored_rows, kind, classes)
             yield self.derived(f"{kind}-test-tuned", about, found, partial(_itself, kind), bias="scored rows")
 
@@ -314,9 +314,7 @@ def _found(answers: Predictions, classes: Sequence[int], bias: Tensor | None = N
     return Found(predictions=moved, measures={"right_share": right, "rows": int(asked.sum()), **told})
 
 
-def _by_prior(
-    name: str, classes: Sequence[int], source: Callable[[], TensorSet], reader: Reader, seed: int
-) -> Found:
+def _by_prior(name: str, classes: Sequence[int], source: Callable[[], TensorSet], reader: Reader, seed: int) -> Found:
     """Set biases so that the mean probability on all training inputs is the classes' share; labels give the share."""
     rows = source()
     assert rows.labels is not None  # digits have labels

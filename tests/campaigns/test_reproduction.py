@@ -1,0 +1,187 @@
+"""A table made row by row: what is trained, what is taken as it is, what is merged, and that each look is recorded."""
+
+import json
+import statistics
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from limbeck.campaigns.means import Means
+from limbeck.campaigns.pieces import PieceTable
+from limbeck.campaigns.reproduction import Found, Plan, Reproduction, Row, answers_of
+from limbeck.errors import RunError, SpecificationError
+from limbeck.files import read_json, read_tensors
+from limbeck.objective import SoftTargets
+from limbeck.specification import EnsembleOf
+from limbeck.training.distill import distill
+from limbeck.training.evaluate import Predictions
+from limbeck.training.progress import Silent
+from tiny import alone, doubled, rows, splits_alone
+
+SCORED = partial(rows, 17, seed=2)
+COMMAND = {"command": "limbeck reproduce tiny"}
+
+
+def blind(seed, **changes):
+    """A specification that brings no test rows and holds none out."""
+    return alone(data=splits_alone, validation=None, seed=seed, **changes)
+
+
+def taught(reader, seed, mean="arithmetic"):
+    members = [str(reader.run("teacher", other).path) for other in (0, 1)]
+    return blind(seed, objective=SoftTargets(temperature=2.0), teacher=EnsembleOf(members=members, mean=mean))
+
+
+def mean_of_two(reader, seed):
+    members = [reader.answers("teacher", other) for other in (0, 1)]
+    logits = (members[0].logits + members[1].logits) / 2
+    return Found(predictions=replace(members[0], logits=logits), measures={"largest": float(logits.max())})
+
+
+def both(_seed):
+    return [("teacher", 0), ("teacher", 1)]
+
+
+def plan(*, epochs=2):
+    settings = {"epochs": epochs}
+    return Plan(
+        rows=[
+            Row(
+                name="teacher",
+                about="A teacher.",
+                seeds=(0, 1),
+                settings=settings,
+                paper=3.0,
+                goal=2.0,
+                train=lambda _reader, seed: blind(seed, epochs=epochs),
+            ),
+            Row(name="mean", about="Their mean.", seeds=(0,), settings={}, needs=both, found=mean_of_two),
+            Row(name="taught/T=2", about="A student.", seeds=(0, 1), settings={}, needs=both, x=2.0, train=taught),
+        ],
+        scored=SCORED,
+        split="test",
+    )
+
+
+def reproduction(folder, made=None, **more):
+    return Reproduction(
+        made or plan(),
+        folder / "runs",
+        table=PieceTable(folder / "table.json", COMMAND, **more),
+        ledger=folder / "ledger.jsonl",
+        means=Means(watcher=Silent(), parallel=1, engine="apart"),
+    )
+
+
+def lines(folder):
+    return {line["row"]: line for line in read_json(folder / "table.json")["rows"]}
+
+
+def looks(folder):
+    return [json.loads(line)["who"] for line in (folder / "ledger.jsonl").read_text().splitlines()]
+
+
+def wrong(predictions):
+    return int((predictions.logits.argmax(-1) != predictions.labels).sum())
+
+
+def test_rows_hold_what_plain_runs_of_the_same_specifications_count(tmp_path):
+    reproduction(tmp_path).make(["teacher", "mean", "taught/T=2"])
+    found = lines(tmp_path)
+    for seed in (0, 1):
+        run = distill(blind(seed, epochs=2), tmp_path / f"plain-{seed}", watcher=Silent())
+        assert found["teacher"]["errors"]["values"][seed] == wrong(answers_of(run, SCORED()))
+    values = found["teacher"]["errors"]["values"]
+    assert found["teacher"]["errors"]["mean"] == statistics.fmean(values)
+    assert found["teacher"]["errors"]["sd"] == pytest.approx(statistics.stdev(values))
+    assert found["teacher"]["seeds"] == [0, 1] and len(found["teacher"]["seconds"]) == 2
+    assert (found["teacher"]["paper"], found["teacher"]["goal"]) == (3.0, 2.0)
+    assert found["taught/T=2"]["family"] == "taught" and found["taught/T=2"]["x"] == 2.0
+    assert found["mean"]["measures"]["largest"]["sd"] is None
+    assert {"commit", "machine", "versions", "command"} <= set(read_json(tmp_path / "table.json"))
+
+
+def test_the_student_was_taught_by_the_runs_of_the_table(tmp_path):
+    made = reproduction(tmp_path)
+    made.make(["taught/T=2"])
+    expected = distill(taught(made, 0), tmp_path / "plain", watcher=Silent())
+    theirs = _weights(expected)
+    for name, tensor in _weights(made.run("taught/T=2", 0)).items():  # recorded and live answers differ by rounding
+        assert torch.allclose(tensor, theirs[name], atol=1e-5)
+    assert "teacher" not in lines(tmp_path)  # it was trained, but not scored: nobody asked for it
+
+
+def test_every_scoring_is_in_the_ledger_and_none_is_repeated(tmp_path):
+    reproduction(tmp_path).make(["teacher"])
+    reproduction(tmp_path).make(["teacher", "mean"])
+    assert looks(tmp_path) == ["teacher", "teacher", "mean"]
+
+
+def test_what_was_trained_before_a_kill_is_scored_and_not_trained_again(tmp_path):
+    made = reproduction(tmp_path)
+    made.make(["teacher"])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("model.safetensors")}
+    (tmp_path / "table.json").unlink()  # as if killed between the training and the merging
+    reproduction(tmp_path).make(["teacher"])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("model.safetensors")} == before
+    assert lines(tmp_path)["teacher"]["seeds"] == [0, 1]
+
+
+def test_a_row_alone_in_another_folder_gives_the_same_figures(tmp_path):
+    reproduction(tmp_path / "one").make(["teacher", "taught/T=2"])
+    reproduction(tmp_path / "two").make(["taught/T=2"])
+    one, two = (lines(tmp_path / name)["taught/T=2"]["errors"] for name in ("one", "two"))
+    assert one == two
+
+
+def test_other_settings_take_the_place_of_a_row_or_stand_beside_it(tmp_path):
+    for folder, more in ((tmp_path / "table", {}), (tmp_path / "tried", {"by_settings": True})):
+        reproduction(folder, **more).make(["teacher"])
+        reproduction(folder, plan(epochs=3), **more).make(["teacher"])
+    assert lines(tmp_path / "table")["teacher"]["settings"] == {"epochs": 3}
+    tried = read_json(tmp_path / "tried" / "table.json")["rows"]
+    assert [line["settings"]["epochs"] for line in tried] == [2, 3]
+
+
+def test_other_settings_of_a_teacher_make_another_student(tmp_path):
+    one, other = reproduction(tmp_path), reproduction(tmp_path, plan(epochs=3))
+    assert one.run("taught/T=2", 0).path != other.run("taught/T=2", 0).path
+    assert one.run("teacher", 0).path != other.run("teacher", 0).path
+
+
+def test_answers_are_those_of_the_runs_own_prepare(tmp_path):
+    spec = blind(0, prepare=doubled, student=partial(torch.nn.Linear, 5, 3, dtype=torch.float64))
+    run = distill(spec, tmp_path / "run", watcher=Silent())
+    found = answers_of(run, SCORED())
+    weights = torch.nn.Linear(5, 3, dtype=torch.float64)
+    weights.load_state_dict(_weights(run))
+    expected = weights(SCORED().columns["features"].double()).float()
+    assert torch.allclose(found.logits, expected) and torch.equal(found.labels, SCORED().labels)
+
+
+def _weights(run):
+    return read_tensors(run.weights)
+
+
+def test_a_row_must_be_trained_or_derived():
+    with pytest.raises(SpecificationError, match="'idle' is neither trained nor derived"):
+        Row(name="idle", about="Nothing.", seeds=(0,), settings={})
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path):
+    (tmp_path / "table.json").write_text("{}")
+    with pytest.raises(RunError, match="is no table of a reproduction"):
+        reproduction(tmp_path).make(["teacher"])
+
+
+def test_predictions_of_a_derived_row_are_scored_as_they_are(tmp_path):
+    def all_wrong(reader, seed):
+        labels = SCORED().labels
+        logits = torch.nn.functional.one_hot((labels + 1) % 3, 3).float()
+        return Found(predictions=Predictions(ids=SCORED().ids, logits=logits, labels=labels))
+
+    row = Row(name="wrong", about="All wrong.", seeds=(0,), settings={}, found=all_wrong)
+    reproduction(tmp_path, Plan(rows=[row], scored=SCORED, split="test")).make(["wrong"])
+    assert lines(tmp_path)["wrong"]["errors"]["values"] == [17]
