@@ -24,6 +24,13 @@ def check_positive(caller: str, **named: float) -> None:
             raise ArgumentError(f"{caller}: {name} must be a positive finite number. Got {value}.")
 
 
+def check_not_negative(caller: str, **named: float) -> None:
+    """Refuse a number that is below zero, infinite or NaN."""
+    for name, value in named.items():
+        if not (value >= 0 and math.isfinite(value)):
+            raise ArgumentError(f"{caller}: {name} must be finite and not negative. Got {value}.")
+
+
 def check_fraction(caller: str, **named: float) -> None:
     """Refuse a number outside [0, 1], or NaN."""
     for name, value in named.items():

@@ -2,6 +2,7 @@
 
 from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomCrop, Shift
 from limbeck.data.digits import digits
+from limbeck.data.elastic import Elastic
 from limbeck.data.hub import hub
 from limbeck.data.idx import idx
 from limbeck.data.loader import Loader
@@ -16,6 +17,7 @@ from limbeck.data.views import require_deterministic
 
 __all__ = [
     "Compose",
+    "Elastic",
     "HorizontalFlip",
     "Loader",
     "MapStyleSet",

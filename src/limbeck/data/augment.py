@@ -53,7 +53,7 @@ class Shift:
         def shifted(images: Tensor) -> Tensor:
             return _random_windows(_padded_with_zeros(images, self.pixels), images.shape, keys)
 
-        return _changed_images("Shift", columns, self.column, shifted, padding=self.pixels)
+        return changed_images("Shift", columns, self.column, shifted, padding=self.pixels)
 
 
 @final
@@ -81,7 +81,7 @@ class RandomCrop:
         def cropped(images: Tensor) -> Tensor:
             return _random_windows(_padded_with_reflection(images, self.padding), images.shape, keys)
 
-        return _changed_images("RandomCrop", columns, self.column, cropped, padding=self.padding)
+        return changed_images("RandomCrop", columns, self.column, cropped, padding=self.padding)
 
 
 @final
@@ -108,7 +108,7 @@ class HorizontalFlip:
             chosen = (uniforms(keys, 1)[:, 0] < self.probability).nonzero()[:, 0].to(images.device)
             return images.index_copy(0, chosen, images.index_select(0, chosen).flip(-1))
 
-        return _changed_images("HorizontalFlip", columns, self.column, flipped)
+        return changed_images("HorizontalFlip", columns, self.column, flipped)
 
 
 @final
@@ -138,7 +138,7 @@ class Noise:
                 f"Noise: column {name!r} must hold floats. Got {values.dtype}; use Shift, HorizontalFlip or Mask, or "
                 "make floats of it when the data are loaded."
             )
-        noise = _normals(keys, math.prod(values.shape[1:])).reshape(values.shape) * self.scale
+        noise = normals(keys, math.prod(values.shape[1:])).reshape(values.shape) * self.scale
         return {**columns, name: values + noise.to(values.device, values.dtype)}
 
 
@@ -208,10 +208,37 @@ def keys_apart(keys: Keys, place: int) -> Keys:
     return row_keys(place, 0, torch.from_numpy(keys.view(np.int64)))
 
 
-def _changed_images(
+def normals(keys: Keys, draws: int) -> Tensor:
+    """Independent standard normal numbers (Box & Muller 1958), none beyond ±6.1.  (B,) -> (B, D) float64.
+
+    They are made of the numbers of stream 0 of each key.
+
+    >>> normals(row_keys(0, 1, torch.arange(3)), 5).shape
+    torch.Size([3, 5])
+    """
+    half = -(-draws // 2)
+    radius, angle = _coarse_uniforms(keys, 2 * half).numpy().reshape(-1, 2, half).swapaxes(0, 1)
+    # 1 - u lies in (0, 1]: its logarithm is finite.
+    radius, angle = np.sqrt(-2 * np.log(1 - radius)), 2 * np.pi * angle
+    return torch.from_numpy(np.concatenate((radius * np.cos(angle), radius * np.sin(angle)), axis=-1)[:, :draws])
+
+
+def changed_images(
     caller: str, columns: Columns, column: str | None, change: Callable[[Tensor], Tensor], *, padding: int = 0
 ) -> Columns:
-    """Change the images of a column, told apart as (B, C, H, W), and give them their own shape back."""
+    """Change the images of a column, told apart as (B, C, H, W), and give them their own shape back.
+
+    For augmentations of images: what they refuse, they refuse in one wording.
+
+    Args:
+        caller: the augmentation, as the sentence of an error calls it.
+        columns: of the rows.
+        column: which one holds the images; None for the only one.
+        change: from images (B, C, H, W) to as many of that size.
+        padding: by how many pixels they are moved; their sides must be longer.
+
+    Raises: DataError for a column that holds no images of one size, or too small ones.
+    """
     name, images = _tensor_column(caller, columns, column)
     shape = images.shape
     if images.dim() not in (3, 4):
@@ -282,15 +309,6 @@ def _coarse_uniforms(keys: Keys, draws: int) -> Tensor:
     pairs = uniforms(keys, -(-draws // 2)) * 2.0**26
     high = pairs.floor()
     return torch.cat((high * 2.0**-26, pairs - high), dim=-1)[:, :draws]
-
-
-def _normals(keys: Keys, draws: int) -> Tensor:
-    """Independent standard normal numbers (Box & Muller 1958).  (B,) -> (B, D) float64."""
-    half = -(-draws // 2)
-    radius, angle = _coarse_uniforms(keys, 2 * half).numpy().reshape(-1, 2, half).swapaxes(0, 1)
-    # 1 - u lies in (0, 1]: its logarithm is finite.
-    radius, angle = np.sqrt(-2 * np.log(1 - radius)), 2 * np.pi * angle
-    return torch.from_numpy(np.concatenate((radius * np.cos(angle), radius * np.sin(angle)), axis=-1)[:, :draws])
 
 
 def _check_pixels(caller: str, **named: Any) -> None:
