@@ -13,7 +13,9 @@ from limbeck._version import __version__
 _WHERE = {
     "Batch": "limbeck.types",
     "Campaign": "limbeck.campaigns.plan",
+    "ClassBias": "limbeck.training.class_bias",
     "Comparison": "limbeck.evidence.comparison",
+    "Corrected": "limbeck.training.correction",
     "Cosine": "limbeck.schedules",
     "Dense": "limbeck.types",
     "Distillation": "limbeck.specification",
@@ -46,6 +48,7 @@ _WHERE = {
     "Term": "limbeck.objective",
     "TopK": "limbeck.types",
     "TransferSet": "limbeck.types",
+    "correct_class_bias": "limbeck.training.correction",
     "distill": "limbeck.training.distill",
     "facts_of_comparison": "limbeck.evidence.campaign",
     "hub": "limbeck.data.hub",
@@ -55,6 +58,7 @@ _WHERE = {
     "run_campaign": "limbeck.campaigns.campaign",
     "table": "limbeck.data.tables",
     "verdict": "limbeck.evidence.verdict",
+    "with_class_bias": "limbeck.training.class_bias",
 }
 
 __all__ = ["__version__", *_WHERE, "data", "functional", "load_data"]  # noqa: PLE0604

@@ -24,6 +24,10 @@ from limbeck.targets.store import Targets as Targets
 from limbeck.targets.teacher import RecordedTeacher as RecordedTeacher
 from limbeck.teachers.ensemble import Ensemble as Ensemble
 from limbeck.teachers.frozen import FrozenTeacher as FrozenTeacher
+from limbeck.training.class_bias import ClassBias as ClassBias
+from limbeck.training.class_bias import with_class_bias as with_class_bias
+from limbeck.training.correction import Corrected as Corrected
+from limbeck.training.correction import correct_class_bias as correct_class_bias
 from limbeck.training.distill import distill as distill
 from limbeck.training.forms import Form as Form
 from limbeck.training.rebuild import load_student as load_student

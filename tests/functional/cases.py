@@ -33,8 +33,20 @@ DISTRIBUTIONS = {lf.softmax_at, lf.log_softmax_at, lf.entropy}
 MIXTURES = {lf.arithmetic_mixture, lf.geometric_mixture, lf.disagreement}
 SCORES = {lf.agreement, lf.accuracy, lf.nll, lf.brier, lf.expected_calibration_error, lf.fitted_temperature}
 SIMILARITIES = {lf.linear_cka}
+CORRECTIONS = {lf.bias_for_prior}
 REDUCTIONS = {lf.summed, lf.masked_sum}
-KINDS = [PAIR_LOSSES, LABEL_LOSSES, PARTIAL, SOFT_TARGETS, DISTRIBUTIONS, MIXTURES, SCORES, SIMILARITIES, REDUCTIONS]
+KINDS = [
+    PAIR_LOSSES,
+    LABEL_LOSSES,
+    PARTIAL,
+    SOFT_TARGETS,
+    DISTRIBUTIONS,
+    MIXTURES,
+    SCORES,
+    SIMILARITIES,
+    CORRECTIONS,
+    REDUCTIONS,
+]
 
 # Promises: each pair of sets divides the losses that it speaks of.
 ZERO_AT_EQUALITY = {
@@ -144,6 +156,7 @@ EXAMPLES = {
     lf.sampled_cross_entropy: ((_LOGITS, _IDS, _WEIGHTS), _AT_2),
     lf.agreement: ((_LOGITS, _TEACHER), {}),
     lf.linear_cka: ((_LOGITS, _TEACHER), {}),
+    lf.bias_for_prior: ((_LOGITS, _TEACHER[0].softmax(-1)), {"classes": [2, 3]}),
     lf.smooth_labels: ((_LABELS,), {"classes": 7, "smoothing": 0.1}),
     lf.edit_labels: ((_LOGITS, _LABELS), {**_AT_2, "weight": 0.3}),
     lf.summed: ((_LOGITS,), {}),

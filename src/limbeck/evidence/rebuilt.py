@@ -6,7 +6,7 @@ Shape legend, this file:  N rows of a split, B rows of a batch, C classes or lab
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +18,16 @@ from limbeck.data.splits import Splits
 from limbeck.errors import LimbeckError
 from limbeck.models import caller_of, knowledge_of
 from limbeck.references import called
-from limbeck.specification import Distillation, from_json
+from limbeck.specification import Distillation
 from limbeck.teachers.frozen import prepare_of
 from limbeck.training.randomness import seeded
-from limbeck.training.rebuild import SourceChanged, load_student
+from limbeck.training.rebuild import SourceChanged, load_student, specification_of
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
 from limbeck.training.surroundings import rows_of
 from limbeck.types import Batch, Head, Prepare, TransferSet
 
 Found = TypeVar("Found")
-
-_KEPT = ("data", "student", "objective", "prepare", "validation", "seed", "split_seed")
-"""The fields of a specification that say which rows and which student; the others may hold what has no name."""
 
 
 @final
@@ -69,16 +66,6 @@ def _rows_and_spec(run: Run) -> tuple[Splits, Distillation] | None:
     spec = specification_of(run)
     splits = resolve_data(spec)
     return (splits, spec) if rows_of(splits) == run.spec["data"] else None
-
-
-def specification_of(run: Run) -> Distillation:
-    """The part of a run's specification that says which rows and which student. Raises: LimbeckError."""
-    encoded: Any = run.spec["specification"]
-    fields = {name: part for name, part in encoded["fields"].items() if name in _KEPT}
-    # A record with soft terms must name somebody to ask; nobody is asked here.
-    found = from_json({**encoded, "fields": {**fields, "teacher": None, "targets": str(run.path)}})
-    assert isinstance(found, Distillation)
-    return found
 
 
 def finished(run: Run) -> Net:

@@ -7,6 +7,7 @@ logits of independent labels are not relative to each other.
 """
 
 from limbeck.functional.calibration import fitted_temperature
+from limbeck.functional.class_bias import bias_for_prior
 from limbeck.functional.divergences import (
     forward_kl,
     jensen_shannon,
@@ -36,6 +37,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "arithmetic_mixture",
+    "bias_for_prior",
     "binary_cross_entropy",
     "brier",
     "coarsened",

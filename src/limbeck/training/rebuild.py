@@ -9,9 +9,12 @@ from torch import nn
 from limbeck.errors import NotImportable, RunError
 from limbeck.files import read_tensors
 from limbeck.references import source_hash
-from limbeck.specification import StudentFactory, from_json
+from limbeck.specification import Distillation, StudentFactory, from_json
 from limbeck.training.run import Run
 from limbeck.training.state import load_weights
+
+_KEPT = ("data", "student", "objective", "prepare", "validation", "seed", "split_seed")
+"""The fields of a specification that say which rows and which student; the others may hold what has no name."""
 
 
 class SourceChanged(UserWarning):
@@ -29,9 +32,7 @@ def load_student(run: Run | Path | str, *, student: StudentFactory | None = None
     Raises: RunError where there is no finished run or the weights do not fit; NotImportable where the specification
     holds a factory without a name (pass `student`); SpecificationError where its file or name is gone.
     """
-    run = run if isinstance(run, Run) else Run.open(_folder_of_run(Path(run)))
-    if not run.finished:
-        raise RunError(f"The run {run.path} has not finished; go on with --resume.")
+    run = opened(run)
     encoded = run.spec["specification"]["fields"]["student"]
     factory = _named_factory(encoded, run.path) if student is None else student
     if student is None:
@@ -41,8 +42,24 @@ def load_student(run: Run | Path | str, *, student: StudentFactory | None = None
     return module.eval()
 
 
-def _folder_of_run(path: Path) -> Path:
-    return path.parent if path.name == "student" and not (path / "spec.json").is_file() else path
+def specification_of(run: Run) -> Distillation:
+    """The part of a run's specification that says which rows and which student. Raises: LimbeckError."""
+    encoded: Any = run.spec["specification"]
+    fields = {name: part for name, part in encoded["fields"].items() if name in _KEPT}
+    # A record with soft terms must name somebody to ask; nobody is asked here.
+    found = from_json({**encoded, "fields": {**fields, "teacher": None, "targets": str(run.path)}})
+    assert isinstance(found, Distillation)
+    return found
+
+
+def opened(run: Run | Path | str) -> Run:
+    """A finished run: itself, that of a folder, or of the folder `student` in it. Raises: RunError where it is none."""
+    if not isinstance(run, Run):
+        path = Path(run)
+        return Run.open(path.parent if path.name == "student" and not (path / "spec.json").is_file() else path)
+    if not run.finished:
+        raise RunError(f"The run {run.path} has not finished; go on with --resume.")
+    return run
 
 
 def _named_factory(encoded: dict[str, Any], where: Path) -> Any:
