@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.augment import Shift
 from limbeck.data.open import load
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import without_test

@@ -14,7 +14,6 @@ from typing import Any, final
 import torch
 from filelock import FileLock
 
-import limbeck
 from limbeck.errors import RunError
 from limbeck.files import read_json, write_json
 from limbeck.specification import Json
@@ -142,7 +141,7 @@ def seconds_of(run: Run) -> float:
 
 def source_state() -> dict[str, Json]:
     """The commit of the checkout that this source lies in, and whether it was changed since; None outside one."""
-    home = Path(limbeck.__file__).resolve().parents[2]
+    home = Path(__file__).resolve().parents[3]
     if not (home / ".git").exists():
         return {"commit": None, "changed_since": False}
     changed = _git(home, "status", "--porcelain", "--untracked-files=no", "--", "src")
