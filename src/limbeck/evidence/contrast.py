@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from limbeck.evidence.sign_flips import Floats, finite_differences, sign_flips
+from limbeck.evidence.statistics import t_interval
 
 FEWEST_FOR_BOOTSTRAP = 20
 """Pairs from which a bootstrap interval is given: with fewer, resamples of a handful of numbers say too little."""
@@ -67,7 +68,7 @@ def contrast(differences: ArrayLike, *, alpha: float = 0.05) -> Contrast:
     """
     values_S = finite_differences(differences)
     flips = sign_flips(values_S, alpha=alpha)
-    mean, sd = _mean(values_S), _sd(values_S)
+    mean, sd, pairs = _mean(values_S), _sd(values_S), len(values_S)
     return Contrast(
         differences=tuple(values_S.tolist()),
         mean=mean,
@@ -77,7 +78,7 @@ def contrast(differences: ArrayLike, *, alpha: float = 0.05) -> Contrast:
         interval=flips.interval,
         coverage=flips.coverage,
         exact=flips.exact,
-        t_interval=None if sd is None else _t_interval(mean, sd, len(values_S), alpha),
+        t_interval=None if sd is None else t_interval(mean, sd / pairs**0.5, pairs - 1, level=1 - alpha),
         bca_interval=None if sd is None else _bca_interval(values_S, mean, sd, alpha),
     )
 
@@ -92,11 +93,6 @@ def _sd(values_S: Floats) -> float | None:
         return None
     # The mean of equal numbers may miss them by a bit, and 1e-17 is a spread to divide by, where 0 is none.
     return 0.0 if np.ptp(values_S) <= 1e-12 * np.abs(values_S).max() else float(values_S.std(ddof=1))
-
-
-def _t_interval(mean: float, sd: float, pairs: int, alpha: float) -> Interval:
-    half = float(stats.t.ppf(1 - alpha / 2, pairs - 1)) * sd / pairs**0.5
-    return mean - half, mean + half
 
 
 def _bca_interval(values_S: Floats, mean: float, sd: float, alpha: float) -> Interval | None:

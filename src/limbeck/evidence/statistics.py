@@ -1,6 +1,6 @@
 """Statistics of paired runs: the same seeds in both arms, so that what both share cancels.
 
-Shape legend, this file:  S seeds.
+Shape legend, this file:  S seeds, G groups.
 """
 
 from collections.abc import Sequence
@@ -64,15 +64,45 @@ def paired_difference(first: Sequence[float], second: Sequence[float], *, level:
         )
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     mean, sd, count = float(differences.mean()), float(differences.std(ddof=1)), len(differences)
-    half = float(stats.t.ppf(0.5 + level / 2, count - 1)) * sd / count**0.5
     return PairedDifference(
         mean=mean,
         sd=sd,
-        interval=(mean - half, mean + half),
+        interval=t_interval(mean, sd / count**0.5, count - 1, level=level),
         level=level,
         p_value=sign_flips(differences).p_value,
         seeds=count,
     )
+
+
+def t_interval(mean: float, error: float, freedom: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval for a mean.
+
+    Args:
+        mean: what was found.
+        error: its standard error, in the same unit.
+        freedom: degrees of freedom of the standard error.
+        level: of the interval.
+    """
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
+    return mean - half, mean + half
+
+
+def jackknife_variance(replicates: Sequence[float]) -> float:
+    """Variance of the mean of delete-a-group jackknife replicates.  (G,) -> squared unit.
+
+    Replicate g is a statistic of all groups but the g-th; then (G - 1) / G · Σ_g (θ_g - θ̄)² estimates the variance, and
+    in expectation never too low, whatever the statistic, smooth or not: Σ_g (θ_g - θ̄)² is at least the variance of
+    one replicate in expectation (Efron and Stein), and the mean of all of them has at most (G - 1) / G of that
+    (Hoeffding, as it is a U-statistic). The groups are to be independent and of one kind.
+
+    Raises: ArgumentError for fewer than two replicates.
+    References: Efron and Stein, The jackknife estimate of variance, Annals of Statistics 1981; Hoeffding, A class of
+    statistics with asymptotically normal distribution, Annals of Mathematical Statistics 1948.
+    """
+    if len(replicates) < 2:
+        raise ArgumentError(f"jackknife_variance: needs at least two replicates. Got {len(replicates)}.")
+    values_G = np.asarray(replicates, dtype=np.float64)
+    return float((len(values_G) - 1) / len(values_G) * np.square(values_G - values_G.mean()).sum())
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
