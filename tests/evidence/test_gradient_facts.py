@@ -188,6 +188,6 @@ def test_students_of_several_inputs_are_measured_too(tmp_path):
 def test_rows_taken_in_parts_give_the_same(tmp_path, monkeypatch):
     run = trained(probed(epochs=1), tmp_path / "run")
     whole = gradient_variance(run)
-    monkeypatch.setattr("limbeck.evidence.gradient_facts._AT_ONCE", 500)
+    monkeypatch.setattr("limbeck.evidence.gradient_variance._AT_ONCE", 500)
     parts = gradient_variance(run)
     assert (parts["soft"], parts["hard"]) == pytest.approx((whole["soft"], whole["hard"]))

@@ -4,10 +4,12 @@ import doctest
 
 import pytest
 
-from limbeck.evidence import confusion, gradient_facts, landscape
+from limbeck.evidence import confusion, gradient_facts, gradient_variance, landscape
 
 
-@pytest.mark.parametrize("module", [confusion, gradient_facts, landscape], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [confusion, gradient_facts, gradient_variance, landscape], ids=lambda module: module.__name__
+)
 def test_examples_run(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -4,33 +4,31 @@ Shape legend, this file:  N rows, C classes or labels, P parameters, E probes.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.func import functional_call, grad, vmap
 
 from limbeck.errors import LimbeckError
 from limbeck.evidence.answers import targets_of, teacher_on
 from limbeck.evidence.comparison import DISTILLED
+from limbeck.evidence.gradient_variance import spread_and_size
 from limbeck.evidence.rebuilt import Net, finished, fresh, or_none, rows_and_spec, some_rows
-from limbeck.models import arranger_of, logits_of, parameter_count
+from limbeck.models import parameter_count
 from limbeck.objective import HardLabels, Objective, Term
-from limbeck.references import called
 from limbeck.schedules import value_at
 from limbeck.specification import from_json
 from limbeck.targets.store import Targets
 from limbeck.training.run import Run
-from limbeck.types import Batch, Knowledge, LogitKnowledge, ModelInput
+from limbeck.types import Batch, Knowledge, LogitKnowledge
 
 FEWEST_ROWS, MOST_ROWS = 16, 256
 """Training rows whose gradients are taken one by one."""
 
-_IN_ALL, _AT_ONCE = 2**26, 2**22
-"""Numbers that the gradients of all these rows, and of those side by side, may have: the latter fit into a cache."""
+_IN_ALL = 2**26
+"""Numbers that the gradients of all these rows together may have."""
 
 
 def gradient_facts(arms: Mapping[str, Mapping[int, Run]], targets: Targets | None = None) -> dict[str, Any] | None:
@@ -150,52 +148,5 @@ def _variance(net: Net, batch: Batch, term: Term, knowledge: Knowledge | None) -
     logits = answers.requires_grad_()
     values = term(LogitKnowledge(logits, net.head), knowledge, batch.labels, 0)
     (slopes,) = torch.autograd.grad(values.sum(), logits)
-    return variance_between_rows(net, batch.inputs[net.prepare], slopes)
-
-
-def variance_between_rows(net: Net, inputs: ModelInput, slopes: Tensor) -> float | None:
-    """Σ |g_i - ḡ|² / (N - 1) / |ḡ|² of the rows' gradients in all parameters; None where the mean is zero.
-
-    Args:
-        net: in eval mode.
-        inputs: of N rows, as `net` takes them.
-        slopes: (N, C), each row's derivative of its loss in its logits.
-
-    Raises: SpecificationError for a network that `torch.func.vmap` cannot call on single rows.
-    """
-    parameters = {name: tensor.detach() for name, tensor in net.module.named_parameters() if tensor.requires_grad}
-    arrange = arranger_of(net.module)
-
-    def along(weights: Mapping[str, Tensor], row: ModelInput, slope: Tensor) -> Tensor:
-        args, kwargs = arrange(_alone(row))
-        logits = logits_of(functional_call(net.module, dict(weights), args, kwargs))
-        return (logits.to(slope.dtype) * slope).sum()
-
-    rows, width = len(slopes), sum(tensor.numel() for tensor in parameters.values())
-    sums = {name: torch.zeros(tensor.shape, dtype=torch.float64) for name, tensor in parameters.items()}
-    each, squares = vmap(grad(along), in_dims=(None, 0, 0)), 0.0
-    for part in torch.split(torch.arange(rows), max(1, _AT_ONCE // max(width, 1))):
-        found = called("The student, row by row,", each, parameters, _some(inputs, part), slopes[part])
-        for name, gradients in found.items():
-            sums[name] += gradients.sum(0, dtype=torch.float64)
-            squares += float(torch.linalg.vector_norm(gradients, dtype=torch.float64)) ** 2
-    size = sum(float((total / rows).square().sum()) for total in sums.values())
-    spread = max(squares - rows * size, 0.0) / (rows - 1)
+    spread, size = spread_and_size(net.module, batch.inputs[net.prepare], slopes)
     return spread / size if size > 0 and math.isfinite(spread / size) else None
-
-
-def _alone(row: Any) -> Any:
-    """A row as a batch of one."""
-    return _each(row, lambda tensor: tensor.unsqueeze(0))
-
-
-def _some(inputs: Any, positions: Tensor) -> Any:
-    return _each(inputs, lambda tensor: tensor[positions])
-
-
-def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _each(item, change) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_each(item, change) for item in value)
-    return change(value) if isinstance(value, Tensor) else value

@@ -41,7 +41,7 @@ class ClassBias(nn.Module):
         _check_bias("ClassBias", bias)
         self.module = module
         self.register_buffer("bias", bias.detach().clone())
-        self.train(module.training)
+        self.training = module.training  # of this one alone: what is in it stays as it is
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name) if name in _CARRIED else super().__getattr__(name)
