@@ -118,6 +118,9 @@ class Distillation:
     but for layers that look at the whole batch (BatchNorm) or draw numbers (dropout)."""
     clip_norm: float | None = None
     """Largest L2 norm of the whole gradient; None for no clipping."""
+    max_norm: float | None = None
+    """Largest L2 norm of the weights that come in to a hidden unit: longer ones are scaled down after each step. It
+    holds for all linear and convolutional layers but the last, which makes the logits; None for no constraint."""
     precision: Precision = "float32"
     """Arithmetic of the forward passes; auto takes bfloat16 where the hardware computes in it, else float32."""
     validation: float | None = 0.1
@@ -164,6 +167,8 @@ class Distillation:
             )
         if self.clip_norm is not None:
             check_positive("Distillation", clip_norm=self.clip_norm)
+        if self.max_norm is not None:
+            check_positive("Distillation", max_norm=self.max_norm)
         if self.validation is not None and not 0 < self.validation < 1:
             raise ArgumentError(f"Distillation: validation must lie in (0, 1) or be None. Got {self.validation}.")
         if self.precision not in ("float32", "bfloat16", "auto"):

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from limbeck.data.augment import Shift
 from limbeck.data.open import load
 from limbeck.data.prepare import plain_features
 from limbeck.data.splits import without_test
@@ -42,6 +43,8 @@ def mnist(*, data: str | None = None, teacher_epochs: int = 5, rows_per_step: in
         student=teacher_network,
         objective=HardLabels(),
         epochs=teacher_epochs,
+        augment=Shift(2),
+        max_norm=2.0,
         **shared,  # type: ignore[arg-type]
     )
     return Distillation(

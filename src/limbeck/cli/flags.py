@@ -30,6 +30,7 @@ _SCALARS: Mapping[str, Any] = {
     "batch_size": int,
     "microbatches": int,
     "clip_norm": float | None,
+    "max_norm": float | None,
     "precision": Precision,
     "validation": float | None,
     "seed": int,

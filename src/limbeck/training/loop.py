@@ -30,6 +30,7 @@ from limbeck.training import randomness
 from limbeck.training.checkpoint import Checkpoint, optimizer_from_files, optimizer_to_files
 from limbeck.training.evaluate import Predictions, merit, predict_student, scores
 from limbeck.training.interrupt import StopRequest
+from limbeck.training.max_norm import constrained, project
 from limbeck.training.place import Place
 from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Watcher
@@ -77,6 +78,7 @@ class Fit:
     """Who answers the training rows."""
     call: CallModel = field(init=False)
     guard: "FiniteGuard" = field(init=False)
+    _constrained: tuple[Tensor, ...] = field(init=False)
     _saved_at: float = field(default_factory=time.monotonic)
     _saved_step: int = -1
     _saved_best: int = -1
@@ -85,6 +87,7 @@ class Fit:
         self.call = caller_of(self.wrapped, inside=self.student)
         self.teacher = self.teachers.get("train")
         self.guard = FiniteGuard(self.place.device)
+        self._constrained = constrained(self.student)
         self.rate = self._first_rate()
 
     def run(self) -> None:
@@ -142,6 +145,8 @@ class Fit:
             nn.utils.clip_grad_norm_(self.wrapped.parameters(), self.spec.clip_norm)
         self.rate = self._first_rate()
         self.optimizer.step()
+        if self.spec.max_norm is not None:
+            project(self._constrained, self.spec.max_norm)
         if self.scheduler is not None:
             self.scheduler.step()
         self.step += 1

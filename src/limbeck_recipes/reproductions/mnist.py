@@ -10,16 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
-import torch
-from torch import Tensor
-
-from limbeck.campaigns.reproduction import Found, Named, Plan, Reader, Row, answers_of
+from limbeck.campaigns.reproduction import Found, Named, Plan, Reader, Row
 from limbeck.data.tensors import TensorSet
-from limbeck.evidence.gradient_facts import gradient_variance
-from limbeck.functional.class_bias import bias_for_prior
 from limbeck.knowledge import Mean
 from limbeck.specification import Distillation, EnsembleOf
-from limbeck.training.evaluate import Predictions
+from limbeck_recipes.reproductions import mnist_derived as derived
 from limbeck_recipes.reproductions import mnist_rows as digits
 from limbeck_recipes.reproductions.mnist_settings import Settings
 from limbeck_recipes.reproductions.mnist_training import specification
@@ -141,13 +136,30 @@ class _Section:
             teacher = EnsembleOf(members=paths, mean=mean) if len(paths) > 1 else next(iter(paths), None)
             return specification(settings, source, seed, teacher)
 
-        told = {"settings": settings.told(), "seeds": self.all_seeds, **others}
-        return Row(name=name, about=about, train=train, needs=taught_by, **_figures(name), **told)
+        return Row(
+            name=name,
+            about=about,
+            seeds=others.pop("seeds", self.all_seeds),
+            settings=settings.told(),
+            paper=PAPER.get(name),
+            goal=GOALS.get(name),
+            train=train,
+            needs=taught_by,
+            **others,
+        )
 
     def derived(self, name: str, about: str, found: Callable[[Reader, int], Found], needs: Any, **told: Any) -> Row:
         """A row that is made of the answers of others."""
-        seeds = self.all_seeds
-        return Row(name=name, about=about, found=found, needs=needs, seeds=seeds, settings=told, **_figures(name))
+        return Row(
+            name=name,
+            about=about,
+            seeds=self.all_seeds,
+            settings=told,
+            paper=PAPER.get(name),
+            goal=GOALS.get(name),
+            needs=needs,
+            found=found,
+        )
 
     # The rows
 
@@ -169,7 +181,9 @@ class _Section:
         for mean in ("arithmetic", "geometric"):
             about = f"The {mean} mean of {count} of the {count + 2} teachers; the pools overlap."
             name = f"ensemble-{mean}"
-            yield self.derived(name, about, partial(_ensemble, mean, self._pool), self._pool, mean=mean, members=count)
+            yield self.derived(
+                name, about, partial(derived.ensemble, mean, self._pool), self._pool, mean=mean, members=count
+            )
             about = f"Two layers of 800 taught at T = 20 by the {mean} mean of {count} teachers."
             name = f"distilled-{mean}"
             yield self.trained(name, about, self.settings(name), taught_by=self._pool, mean=mean)
@@ -205,7 +219,7 @@ class _Section:
             about = f"Two layers of 300: {OBJECTIVES.get(name.partition('-')[0], name)}."
             settings = self.settings("objective", **changed)
             row = self.trained(f"objective/{name}", about, settings, taught_by=_one, x=name)
-            yield replace(row, found=partial(_repaired, row.name, self.source))
+            yield replace(row, found=partial(derived.repaired, row.name, self.source))
 
     def _omitted(self) -> Iterator[Row]:
         for kind, classes, keep in (("omit-3", (3,), False), ("only-7-8", (7, 8), True)):
@@ -215,13 +229,13 @@ class _Section:
                 shown = " and ".join(f"{one}s" for one in classes)
                 about = f"The transfer set has {'only' if keep else 'no'} {shown}; {told}."
                 row = self.trained(name, about, self.settings(setting), taught_by=_one, source=source)
-                yield replace(row, found=partial(_counting, name, classes))
+                yield replace(row, found=partial(derived.counting, name, classes))
                 about = f"{name}, with biases for {shown} by the prior of the classes on all training inputs."
-                found = partial(_by_prior, name, classes, self.source)
+                found = partial(derived.by_prior, name, classes, self.source)
                 corrected = f"{name}-corrected"
                 yield self.derived(corrected, about, found, partial(_itself, name), bias="class prior, training inputs")
             about = f"{kind}, with the bias that is best on the scored rows, as in the paper: no fair figure."
-            found = partial(_by_scored_rows, kind, classes)
+            found = partial(derived.by_scored_rows, kind, classes)
             yield self.derived(f"{kind}-test-tuned", about, found, partial(_itself, kind), bias="scored rows")
 
     def _fewer(self) -> Iterator[Row]:
@@ -259,7 +273,7 @@ class _Section:
                 settings = self.settings("rate", **KINDS[kind], rate=rate)
                 about = f"Two layers of 300, {kind} targets, peak rate {rate:g}."
                 row = self.trained(f"rate/{kind}@{rate:g}", about, settings, taught_by=_one, x=rate)
-                yield replace(row, found=partial(_with_gradients, row.name))
+                yield replace(row, found=partial(derived.with_gradients, row.name))
 
 
 QUICK_SHARE = 0.1
@@ -283,73 +297,3 @@ def _one(seed: int) -> Sequence[Named]:
 
 def _itself(name: str, seed: int) -> Sequence[Named]:
     return [(name, seed)]
-
-
-def _figures(name: str) -> dict[str, float | None]:
-    return {"paper": PAPER.get(name), "goal": GOALS.get(name)}
-
-
-# What derived rows answer
-
-
-def _ensemble(mean: Mean, pool: Callable[[int], Sequence[Named]], reader: Reader, seed: int) -> Found:
-    members = [reader.answers(*named) for named in pool(seed)]
-    logits = torch.stack([one.logits for one in members])
-    mixed = logits.softmax(-1).mean(0).log() if mean == "arithmetic" else logits.mean(0)
-    return Found(predictions=replace(members[0], logits=mixed))
-
-
-def _counting(name: str, classes: Sequence[int], reader: Reader, seed: int) -> Found:
-    return _found(reader.answers(name, seed), classes)
-
-
-def _found(answers: Predictions, classes: Sequence[int], bias: Tensor | None = None) -> Found:
-    """Count what was wrong among the classes in question, beside the whole."""
-    moved = answers if bias is None else replace(answers, logits=answers.logits + bias)
-    labels = moved.labels
-    assert labels is not None  # digits have labels
-    asked = torch.isin(labels, torch.tensor(classes))
-    right = float((moved.logits.argmax(-1) == labels)[asked].double().mean())
-    told = {} if bias is None else {f"bias_{one}": float(bias[one]) for one in classes}
-    return Found(predictions=moved, measures={"right_share": right, "rows": int(asked.sum()), **told})
-
-
-def _by_prior(name: str, classes: Sequence[int], source: Callable[[], TensorSet], reader: Reader, seed: int) -> Found:
-    """Set biases so that the mean probability on all training inputs is the classes' share; labels give the share."""
-    rows = source()
-    assert rows.labels is not None  # digits have labels
-    prior = rows.labels.bincount(minlength=len(digits.CLASSES)).double() / len(rows)
-    seen = answers_of(reader.run(name, seed), digits.without_labels(source))
-    bias = bias_for_prior(seen.logits, prior, classes=tuple(classes), shared=len(classes) > 1)
-    return _found(reader.answers(name, seed), classes, bias.float())
-
-
-def _by_scored_rows(name: str, classes: Sequence[int], reader: Reader, seed: int) -> Found:
-    """Set one bias for the classes so that the fewest scored rows are wrong: what the paper did, and no fair figure."""
-    answers = reader.answers(name, seed)
-    candidates = []
-    for value in torch.arange(-12, 12.05, 0.1).tolist():
-        bias = torch.zeros(answers.logits.shape[1])
-        bias[list(classes)] = value
-        candidates.append(bias)
-    wrong = [int(((answers.logits + bias).argmax(-1) != answers.labels).sum()) for bias in candidates]
-    return _found(answers, classes, candidates[wrong.index(min(wrong))])
-
-
-def _repaired(name: str, source: Callable[[], TensorSet], reader: Reader, seed: int) -> Found:
-    """Measure how many training rows that the teacher gets wrong the student gets right."""
-    run = reader.run(name, seed)
-    ours, theirs = run.predictions("student", "train"), run.predictions("teacher", "train")
-    measures: dict[str, float] = {}
-    if ours is not None and theirs is not None and ours.labels is not None:
-        lost = theirs.logits.argmax(-1) != ours.labels
-        right = (ours.logits.argmax(-1) == ours.labels)[lost]
-        measures = {"teacher_wrong": int(lost.sum()), "repaired_share": float(right.double().mean())}
-    return Found(predictions=reader.answers(name, seed), measures=measures)
-
-
-def _with_gradients(name: str, reader: Reader, seed: int) -> Found:
-    """Measure how much the gradients of single training rows differ, at the start and at the end."""
-    found = gradient_variance(reader.run(name, seed)) or {}
-    measures = {f"variance_{key}": float(value) for key, value in found.items() if isinstance(value, int | float)}
-    return Found(predictions=reader.answers(name, seed), measures=measures)
