@@ -150,9 +150,7 @@ class Distillation:
             check_whole("Distillation", 1, **{name: getattr(self, name)})
         for name in ("workers", "probe_rows", "seed", "split_seed", "view_seed"):
             check_whole("Distillation", 0, **{name: getattr(self, name)})
-        for name in ("keep_every", "views"):
-            if getattr(self, name) is not None:
-                check_whole("Distillation", 1, **{name: getattr(self, name)})
+        self._check_optional()
         if self.augment is not None and not callable(self.augment):
             raise ArgumentError(
                 f"Distillation: augment must be a function of columns and keys, or None. Got {self.augment!r}."
@@ -165,10 +163,6 @@ class Distillation:
             raise ArgumentError(
                 f"Distillation: checkpoint_seconds must be finite and not negative. Got {self.checkpoint_seconds}."
             )
-        if self.clip_norm is not None:
-            check_positive("Distillation", clip_norm=self.clip_norm)
-        if self.max_norm is not None:
-            check_positive("Distillation", max_norm=self.max_norm)
         if self.validation is not None and not 0 < self.validation < 1:
             raise ArgumentError(f"Distillation: validation must lie in (0, 1) or be None. Got {self.validation}.")
         if self.precision not in ("float32", "bfloat16", "auto"):
@@ -179,6 +173,14 @@ class Distillation:
             raise SpecificationError(
                 "Distillation: the objective has soft terms, which need a teacher; give one, or recorded targets."
             )
+
+    def _check_optional(self) -> None:
+        for name in ("keep_every", "views"):
+            if getattr(self, name) is not None:
+                check_whole("Distillation", 1, **{name: getattr(self, name)})
+        for name in ("clip_norm", "max_norm"):
+            if getattr(self, name) is not None:
+                check_positive("Distillation", **{name: getattr(self, name)})
 
     @property
     def goal(self) -> Objective:

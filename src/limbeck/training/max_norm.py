@@ -2,8 +2,8 @@
 
     w <- w · min(1, limit / |w|)    for the incoming weights w of each hidden unit, after each optimiser step
 
-Reference: Hinton et al., Improving neural networks by preventing co-adaptation of feature detectors, 2012, appendix A.1;
-Srivastava et al., Dropout, JMLR 2014, section 5.1.
+Reference: Hinton et al., Improving neural networks by preventing co-adaptation of feature detectors, 2012, appendix
+A.1; Srivastava et al., Dropout, JMLR 2014, section 5.1.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def constrained(student: nn.Module) -> tuple[nn.Parameter, ...]:
+def constrained(student: nn.Module) -> tuple[Tensor, ...]:
     """The weights of a student's hidden linear and convolutional layers: of all that it registers but the last.
 
     The last makes the logits in nearly every network, and the papers leave it free. Transposed convolutions,

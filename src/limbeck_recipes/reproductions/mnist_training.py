@@ -16,6 +16,7 @@ from limbeck.data.elastic import Elastic
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import ObjectiveError
 from limbeck.objective import HardLabels, LogitMatching, Objective, SoftTargets, Term, Weighted
+from limbeck.schedules import Cosine
 from limbeck.specification import Distillation, TeacherSource
 from limbeck.types import Augment, Dense, Knowledge, LogitKnowledge
 from limbeck_recipes.mnist import network, pixels
@@ -58,9 +59,10 @@ SMALL = 100
 
 
 def rise_and_fall(optimizer: Optimizer, steps: int) -> LambdaLR:
-    """Raise the rate in a line over the first twentieth of the steps, and lower it in a line to zero."""
+    """Raise the rate in a line over the first twentieth of the steps, and lower it to zero along half a cosine."""
     rise = max(1, round(WARM_UP * steps))
-    return LambdaLR(optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise))))
+    fall = Cosine(start=1.0, stop=0.0, steps=max(1, steps - rise))
+    return LambdaLR(optimizer, lambda step: (step + 1) / rise if step < rise else fall(step - rise))
 
 
 def augmentation(settings: Settings) -> Augment | None:
