@@ -23,7 +23,7 @@ class Settings:
     batch_size: int = 128
     """Rows of a step."""
     rate: float = 1e-3
-    """Peak learning rate of AdamW, reached after a twentieth of the steps and then lowered to zero along half a cosine."""
+    """Peak learning rate of AdamW, reached after a twentieth of the steps and lowered to zero in a cosine."""
     weight_decay: float = 0.0
     """Of AdamW."""
     input_dropout: float = 0.0
