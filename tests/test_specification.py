@@ -110,6 +110,7 @@ CHANGES = {
     "batch_size": 9,
     "microbatches": 2,
     "clip_norm": 1.0,
+    "max_norm": 2.0,
     "precision": "bfloat16",
     "validation": 0.2,
     "seed": 1,
