@@ -8,9 +8,24 @@ from limbeck.data.order import epoch_order
 
 
 def plain_training(
-    *, student, teacher, inputs, labels, loss, optimizer, schedule=None, epochs, batch_size, clip=None, seed=0
+    *,
+    student,
+    teacher,
+    inputs,
+    labels,
+    loss,
+    optimizer,
+    schedule=None,
+    epochs,
+    batch_size,
+    clip=None,
+    after=None,
+    seed=0,
 ):
-    """Train and return the student. `loss(z, v, y, step)` is the mean over a batch's rows."""
+    """Train and return the student. `loss(z, v, y, step)` is the mean over a batch's rows.
+
+    `after(model)` is called after each step of the optimiser.
+    """
     torch.manual_seed(seed)
     model = student()
     optimizer = optimizer(model.parameters())
@@ -29,6 +44,8 @@ def plain_training(
             if clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
+            if after is not None:
+                after(model)
             if scheduler is not None:
                 scheduler.step()
             step += 1

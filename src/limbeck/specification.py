@@ -120,7 +120,8 @@ class Distillation:
     """Largest L2 norm of the whole gradient; None for no clipping."""
     max_norm: float | None = None
     """Largest L2 norm of the weights that come in to a hidden unit: longer ones are scaled down after each step. It
-    holds for all linear and convolutional layers but the last, which makes the logits; None for no constraint."""
+    holds for all linear and convolutional layers (transposed ones aside) but the last with as many units as there are
+    classes, which makes the logits; None for no constraint."""
     precision: Precision = "float32"
     """Arithmetic of the forward passes; auto takes bfloat16 where the hardware computes in it, else float32."""
     validation: float | None = 0.1
@@ -205,6 +206,10 @@ WITHOUT_EFFECT = ("device", "workers", "log_every", "probe_rows", "checkpoint_se
 """Fields that change where and how a run is watched, not what comes out of it."""
 
 
+_SINCE: Mapping[str, Json] = {"max_norm": None}
+"""Fields that came later, with the values that change nothing: what was recorded before keeps its hash."""
+
+
 def check_whole(caller: str, least: int, **named: Any) -> None:
     """Refuse a count that is not an integer of at least `least`."""
     for name, value in named.items():
@@ -224,6 +229,7 @@ def identity(encoded: Json, *, leave_out: Sequence[str] = ()) -> Json:
     kept = {key: _without_folder(item) if key in ("$ref", "$record") else item for key, item in encoded.items()}
     if kept.get("$record") == reference_of(Distillation):
         dropped = {*WITHOUT_EFFECT, *leave_out}
+        dropped |= {name for name, without in _SINCE.items() if encoded["fields"].get(name) == without}
         kept["fields"] = {name: part for name, part in encoded["fields"].items() if name not in dropped}
     return {key: identity(item) for key, item in kept.items()}
 

@@ -286,7 +286,9 @@ def wide_student():
     return nn.Linear(tiny.FEATURES, tiny.CLASSES)
 
 
-@pytest.mark.parametrize(("field", "value"), [("student", wide_student), ("epochs", 2), ("batch_size", 16)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("student", wide_student), ("epochs", 2), ("batch_size", 16), ("max_norm", 2.0)]
+)
 def test_runs_by_hand_of_other_students_are_not_compared(tmp_path, field, value):
     other = taught(teacher=None, objective=HardLabels(), **{field: value})
     runs = [distill(taught(), tmp_path / "a", watcher=Silent()), distill(other, tmp_path / "b", watcher=Silent())]

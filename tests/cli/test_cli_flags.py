@@ -28,6 +28,7 @@ def test_what_a_flag_does_not_name_stays_as_the_spec_has_it(folder):
     assert (plain.epochs, changed.epochs) == (1, 5)
     assert changed.goal == plain.goal
     assert specification_of(["spec.py:small", "--clip-norm", "2"]).spec.clip_norm == 2.0
+    assert specification_of(["spec.py:small", "--max-norm", "3.5"]).spec.max_norm == 3.5
     assert specification_of(["spec.py:small", "--validation", "None"]).spec.validation is None
     assert specification_of(["spec.py:lists", "--sizes", "2", "3", "--epochs", "4"]).spec.student.args == (5,)
     assert specification_of(["spec.py:lists", "--widths", "4"]).spec.student.args == (7,)

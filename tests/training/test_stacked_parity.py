@@ -107,6 +107,16 @@ def test_each_has_its_own_optimiser_schedule_and_clipping(base, tmp_path):
     assert_same_runs(both_ways(specs, tmp_path))
 
 
+def test_each_has_its_own_limit_on_the_norms_of_weights(base, tmp_path):
+    limits = [0.4, None, 0.7, 0.7]
+    specs = [replace(base, max_norm=limit, seed=seed, epochs=8 - seed) for seed, limit in enumerate(limits)]
+    pairs = both_ways(specs, tmp_path)
+    assert_same_runs(pairs)
+    longest = [last_of(stacked)["0.weight"].norm(dim=1).max().item() for stacked, _ in pairs]
+    assert longest == [pytest.approx(0.4), longest[1], pytest.approx(0.7), pytest.approx(0.7)]
+    assert longest[1] > 0.8
+
+
 @pytest.mark.parametrize(
     "name", ["AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax", "Rprop", "ASGD"]
 )

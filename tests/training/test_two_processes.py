@@ -46,6 +46,7 @@ def train(name, spec, **flags):
 plain = tiny.double(data=data)
 train("plain", plain)
 train("parts", replace(plain, microbatches=3, clip_norm=0.05, optimizer=tiny.MOMENTUM, schedule=tiny.cosine))
+train("short", replace(plain, max_norm=0.6))
 train("splits", tiny.double(data=tiny.splits, validation=0.1, log_every=3))
 train("taught", replace(plain, teacher=tiny.double(data=data, teacher=None, objective=HardLabels())))
 
@@ -122,6 +123,15 @@ def test_micro_batches_clipping_and_a_rate_schedule_act_over_both_processes(trai
     spec = double(data=partial(rows, ROWS), clip_norm=0.05, optimizer=MOMENTUM, schedule=cosine)
     expected = distill(spec, tmp_path / "one", watcher=Silent())
     assert_same_weights(weights(trained / "parts"), weights(expected.path))
+
+
+def test_the_norms_of_weights_are_constrained_in_copies_and_in_parts(trained, tmp_path):
+    spec = double(data=partial(rows, ROWS), max_norm=0.6)
+    found, expected = weights(trained / "short"), weights(distill(spec, tmp_path / "one", watcher=Silent()).path)
+    assert_same_weights(found, expected)
+    norms = expected["0.weight"].norm(dim=1)
+    assert norms.max() <= 0.6 * (1 + 1e-12)
+    assert (norms > 0.6 * (1 - 1e-12)).sum() > 1  # it binds
 
 
 def test_two_processes_leave_the_records_and_scores_of_one(trained, tmp_path):

@@ -184,8 +184,8 @@ _ROWS = ("data", "validation", "split_seed")
 def _require_same_student(taught: Run, alone: Run) -> None:
     """Refuse another student, or one that was trained otherwise than by its teaching. Raises: MismatchError."""
     ours, theirs = _training_of(taught), _training_of(alone)
-    for name in ours:
-        if ours[name] != theirs.get(name):
+    for name in {**ours, **theirs}:  # a field without effect is left out of either
+        if ours.get(name) != theirs.get(name):
             raise MismatchError(
                 f"{taught.path} and {alone.path} differ in {name.replace('_', ' ')}, not only in their teaching; "
                 "compare the same student, trained alike with and without its teacher."

@@ -28,6 +28,7 @@ from limbeck.training.evaluate import Predictions, predict_teacher
 from limbeck.training.harvest import harvest
 from limbeck.training.interrupt import StopRequest, stop_on_ctrl_c
 from limbeck.training.loop import Fit
+from limbeck.training.max_norm import hidden_weights
 from limbeck.training.place import Place, find_place
 from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Silent, Watcher
@@ -165,6 +166,8 @@ class Materials:
     """Who answers for the rows of train, validation and test; recorded targets may lack the last two."""
     loss: Loss
     classes: tuple[str, ...] | None
+    logits: int
+    """How many the student answers with."""
 
     @property
     def teacher(self) -> Teacher | None:
@@ -210,8 +213,8 @@ def with_student(spec: Distillation, splits: Splits, teachers: Mapping[str, Teac
     prepare = prepare_of(student, spec.prepare, plain_features)
     loss = Loss(spec.goal, prepare, splits.train.head)
     steps = spec.epochs * -(-len(splits.train) // spec.batch_size)
-    classes = _check_fit(splits, student, teachers.get("train"), loss, place, steps)
-    return Materials(splits=splits, student=student, teachers=teachers, loss=loss, classes=classes)
+    classes, logits = _check_fit(splits, student, teachers.get("train"), loss, place, steps)
+    return Materials(splits=splits, student=student, teachers=teachers, loss=loss, classes=classes, logits=logits)
 
 
 def _built(spec: Distillation) -> nn.Module:
@@ -226,8 +229,8 @@ def _built(spec: Distillation) -> nn.Module:
 @torch.no_grad()
 def _check_fit(
     splits: Splits, student: nn.Module, teacher: Teacher | None, loss: Loss, place: Place, steps: int
-) -> tuple[str, ...] | None:
-    """Compare heads, class names and the numbers of logits on two rows. Returns the class names."""
+) -> tuple[tuple[str, ...] | None, int]:
+    """Compare heads, class names and the numbers of logits on two rows. Returns the names, and the number."""
     named = splits.train.classes
     prepares = (loss.prepare, *(() if teacher is None else teacher.prepares))
     batch = next(Loader(splits.train, prepares, batch_size=2).sequential()).to(place.device)
@@ -249,7 +252,7 @@ def _check_fit(
     if teacher is not None and is_recorded(teacher):
         for step in sorted({0, min(1, steps - 1), steps // 2, steps - 1}):  # may it be asked this at all, and later?
             loss.objective(LogitKnowledge(logits, loss.head), knowledge, batch.labels, step)
-    return named or (None if teacher is None else teacher.classes)
+    return named or (None if teacher is None else teacher.classes), logits.shape[1]
 
 
 @contextmanager
@@ -317,6 +320,7 @@ def prepare_fit(
     train = loader(materials.splits.train, augment=spec.augment, view_seed=spec.view_seed, views=views)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
+    hidden = {} if spec.max_norm is None else hidden_weights(materials.student, materials.logits)
     optimizer = called("The optimiser's factory", spec.optimizer, materials.student.parameters())
     check_steps_alone("optimiser", optimizer)
     steps = spec.epochs * train.steps_per_epoch
@@ -340,6 +344,7 @@ def prepare_fit(
         watcher=watcher,
         checkpoints=out / "checkpoints",
         stop=stop,
+        constrained=tuple(hidden.values()),
     )
 
 
@@ -415,7 +420,8 @@ def _check_same(spec: Distillation, run: Run) -> None:
         _check_epochs(spec, run.spec["specification"]["fields"]["epochs"])
         return
     assert isinstance(before, dict) and isinstance(now, dict)  # an encoded record
-    names = [name for name in now["fields"] if now["fields"][name] != before["fields"].get(name)]
+    fields = {**now["fields"], **before["fields"]}  # a field without effect is left out of either
+    names = [name for name in fields if now["fields"].get(name) != before["fields"].get(name)]
     raise ResumeError(
         f"The run {run.path} was begun with another specification; what differs is: {', '.join(names)}. Resume it with "
         "the specification that it was begun with, or choose another --out."

@@ -9,7 +9,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,7 @@ from limbeck.training import randomness
 from limbeck.training.checkpoint import Checkpoint, optimizer_from_files, optimizer_to_files
 from limbeck.training.evaluate import Predictions, merit, predict_student, scores
 from limbeck.training.interrupt import StopRequest
-from limbeck.training.max_norm import constrained, project
+from limbeck.training.max_norm import project
 from limbeck.training.place import Place
 from limbeck.training.probe import GradientProbe
 from limbeck.training.progress import Watcher
@@ -64,6 +64,8 @@ class Fit:
     watcher: Watcher
     checkpoints: Path
     stop: StopRequest
+    constrained: Sequence[Tensor] = ()
+    """The hidden weights that `max_norm` is about, where there is one."""
 
     step: int = 0
     """Optimiser steps taken."""
@@ -78,7 +80,6 @@ class Fit:
     """Who answers the training rows."""
     call: CallModel = field(init=False)
     guard: "FiniteGuard" = field(init=False)
-    _constrained: tuple[Tensor, ...] = field(init=False)
     _saved_at: float = field(default_factory=time.monotonic)
     _saved_step: int = -1
     _saved_best: int = -1
@@ -87,7 +88,6 @@ class Fit:
         self.call = caller_of(self.wrapped, inside=self.student)
         self.teacher = self.teachers.get("train")
         self.guard = FiniteGuard(self.place.device)
-        self._constrained = constrained(self.student)
         self.rate = self._first_rate()
 
     def run(self) -> None:
@@ -146,7 +146,7 @@ class Fit:
         self.rate = self._first_rate()
         self.optimizer.step()
         if self.spec.max_norm is not None:
-            project(self._constrained, self.spec.max_norm)
+            project(self.constrained, self.spec.max_norm)
         if self.scheduler is not None:
             self.scheduler.step()
         self.step += 1

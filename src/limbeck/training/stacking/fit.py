@@ -23,6 +23,7 @@ from limbeck.training.checkpoint import Checkpoint
 from limbeck.training.distill import probed
 from limbeck.training.evaluate import Predictions, merit, scores_of_many
 from limbeck.training.interrupt import StopRequest
+from limbeck.training.max_norm import hidden_weights, project
 from limbeck.training.place import Place
 from limbeck.training.progress import Watcher
 from limbeck.training.recorded import views_of
@@ -109,17 +110,28 @@ class StackedFit:
 
     def _arrange(self) -> None:
         """Put together what depends on which replicas are in the stack."""
+        first = self.replicas[0].materials
         objectives = [own.spec.goal for own in self.replicas]
         teachers = [own.teacher for own in self.replicas]
         self._goals = Goals(objectives, teachers, self._loss.head)
         self._goals.look_at(self.rows)
         self._finite = torch.ones(len(self.replicas), dtype=torch.bool, device=self._place.device)
-        largest = [math.inf if own.spec.clip_norm is None else own.spec.clip_norm for own in self.replicas]
-        clipped = any(own.spec.clip_norm is not None for own in self.replicas)
-        self._largest = torch.tensor(largest, device=self._place.device) if clipped else None
+        self._largest = self._limits([own.spec.clip_norm for own in self.replicas])
+        self._longest = self._limits([own.spec.max_norm for own in self.replicas])
+        self._hidden: Sequence[str] = ()
+        if self._longest is not None:
+            with as_reason():
+                self._hidden = list(hidden_weights(first.student, first.logits))
         self._probe = None
         if self._spec.probe_rows:
             self._probe = StackedProbe(self._probed_rows(), objectives, teachers, self._loss.head)
+
+    def _limits(self, own: Sequence[float | None]) -> Tensor | None:
+        """Each replica's own limit, (R,), inf for none; None where none has one."""
+        if all(limit is None for limit in own):
+            return None
+        limits = [math.inf if limit is None else limit for limit in own]
+        return torch.tensor(limits, dtype=torch.float64, device=self._place.device)
 
     def _probed_rows(self) -> ViewRows:
         positions = probed(self._spec, len(self._train.rows))
@@ -197,6 +209,8 @@ class StackedFit:
             gradients = clip(gradients, self._largest)
         for stepper in self._steppers:
             stepper.step(gradients)
+        if self._longest is not None:
+            project((self.stack.parameters[name] for name in self._hidden), self._longest)
         self._meter.add(value.sums, chosen.shape[1])
         self.step += 1
 

@@ -32,7 +32,7 @@ AGREED = (
     "probe_rows",
 )
 """Fields that all specifications of a stack have in common. Seeds, objectives, recorded targets, optimisers, schedules,
-epochs and clipping may differ, and student factories as far as what they build is of one architecture."""
+epochs, clipping and `max_norm` may differ, and student factories as far as what they build is of one architecture."""
 
 ELEMENTWISE: tuple[type[Optimizer], ...] = (
     optim.ASGD,
@@ -72,8 +72,6 @@ def _why_not(spec: Distillation) -> str | None:
         return "their batches are split into micro-batches"
     if spec.precision == "bfloat16" or (spec.precision == "auto" and _may_be_half()):
         return "their forward passes may be in bfloat16, and a stack's are in float32"
-    if spec.max_norm is not None:
-        return "the norms of their weights are constrained after each step"
     if spec.track:
         return f"the trackers {', '.join(spec.track)} follow one run at a time"
     if spec.goal.needs_teacher and not _is_recorded(spec):

@@ -81,7 +81,7 @@ def clip(gradients: Mapping[str, Tensor], largest: Tensor) -> dict[str, Tensor]:
     """
     norms = torch.stack([torch.linalg.vector_norm(part.flatten(1), dim=1) for part in gradients.values()])
     norm = torch.linalg.vector_norm(norms, dim=0)
-    factor = (largest / (norm + 1e-6)).clamp(max=1.0)
+    factor = (largest.to(norm.dtype) / (norm + 1e-6)).clamp(max=1.0)
     factor = torch.where(largest.isinf(), 1.0, factor)  # inf / inf, where a finite gradient's norm overflows
     return {name: part * factor.view(-1, *(1,) * (part.ndim - 1)) for name, part in gradients.items()}
 
