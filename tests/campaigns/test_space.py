@@ -52,8 +52,10 @@ def test_each_setting_is_read_and_set():
         "hard_weight": pytest.approx(0.3),
         "smoothing": 0.1,
         "epochs": 2.0,
+        "rows": 1.0,
     }
     asked = {"rate": 0.2, "weight_decay": 0.01, "temperature": 2.0, "hard_weight": 0.5, "smoothing": 0.2, "epochs": 3.0}
+    asked |= {"rows": 0.5}
     changed = applied(spec, asked)
     assert {name: setting.own(changed) for name, setting in SETTINGS.items()} == asked
     assert changed.optimizer.keywords == {"lr": 0.2, "weight_decay": 0.01}
@@ -101,8 +103,8 @@ def test_any_share_keeps_the_sum(share, pair):
 
 
 REFUSED = [
-    ({"temprature": 2.0}, {}, "There is no setting 'temprature' to search. Did you mean 'temperature'?"),
-    ({"colour": 2.0}, {}, "There is no setting 'colour' to search. There are: rate, weight_decay,"),
+    ({"temprature": 2.0}, {}, "There is no setting 'temprature' to change. Did you mean 'temperature'?"),
+    ({"colour": 2.0}, {}, "There is no setting 'colour' to change. There are: rate, weight_decay,"),
     ({"rate": 0.0}, {}, "rate must be a positive finite number. Got 0.0."),
     (
         {"rate": 0.1},
@@ -119,12 +121,12 @@ REFUSED = [
     (
         {"temperature": 2.0},
         {"objective": SoftTargets(temperature=RISING)},
-        "The temperature of the term 'soft' changes with the step; give a number for a search to change it.",
+        "The temperature of the term 'soft' changes with the step; give a number for it to be set.",
     ),
     (
         {"temperature": 2.0},
         {"objective": SoftTargets(temperature=2.0) + SoftTargets(temperature=3.0, name="other")},
-        "The soft terms have the temperatures 2 and 3, and a search changes one; give them the same.",
+        "The soft terms have the temperatures 2 and 3, and one is set for all; give them the same.",
     ),
     ({"temperature": 2.0}, {"objective": HardLabels()}, "The objective has no SoftTargets, so there is no temperature"),
     ({"hard_weight": 0.5}, {"objective": SoftTargets()}, "The objective has no HardLabels, so there is no share of"),
@@ -133,7 +135,7 @@ REFUSED = [
     (
         {"hard_weight": 0.5},
         {"objective": RISING * SoftTargets() + HardLabels()},
-        "The weight of the term 'soft' changes with the step; give a number for a search to change it.",
+        "The weight of the term 'soft' changes with the step; give a number for it to be set.",
     ),
     ({"smoothing": 0.1}, {"objective": SoftTargets()}, "The objective has no HardLabels, so there are no labels to"),
     ({"smoothing": 2.0}, {}, r"smoothing must lie in \[0, 1\]. Got 2.0."),
@@ -188,7 +190,7 @@ def test_a_search_begins_at_the_nearest_that_is_allowed():
 def test_a_space_is_read_back_from_json():
     space = {"rate": Range(1e-4, 1e-1, log=True), "epochs": Range(1, 5, whole=True), "temperature": Choice((1, 4))}
     assert space_from_json(space_to_json(space)) == space
-    with pytest.raises(SpecificationError, match=r"There is no setting 'rates' to search. Did you mean 'rate'?"):
+    with pytest.raises(SpecificationError, match=r"There is no setting 'rates' to change. Did you mean 'rate'?"):
         space_from_json({"rates": {"low": 1, "high": 2}})
     with pytest.raises(
         SpecificationError, match=r"The part 'rate' of a space must have low and high, or values. Got 3."

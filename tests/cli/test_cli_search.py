@@ -234,7 +234,7 @@ OTHERS = {
     "small --validation None": "Settings are chosen on validation rows; give --validation a share, such as 0.1.",
     "unlabelled": "Settings are chosen by errors on validation rows, and the data's have no labels.",
     "unnamed": "The optimiser must be a functools.partial for its rate to be set, as in partial(torch.optim.Adam, lr=",
-    "alone --raise-temperature": "The objective has no SoftTargets, so there is no temperature to search.",
+    "alone --raise-temperature": "The objective has no SoftTargets, so there is no temperature to change.",
     "rising --raise-temperature": "The temperature of the term 'soft' changes with the step; give a number for",
     "rising --temperatures 2": "The temperature of the term 'soft' changes with the step; give a number for",
 }

@@ -15,7 +15,8 @@ from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.plan import Campaign, Record, arm_to_json
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Found, search
-from limbeck.campaigns.space import Space, applied, default_space
+from limbeck.campaigns.settings import applied
+from limbeck.campaigns.space import Space, default_space
 from limbeck.campaigns.teacher import describe_teacher
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, NonFiniteLoss, RunError, SpecificationError

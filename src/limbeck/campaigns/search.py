@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, TypeAlias, final
 
-from limbeck.campaigns.space import Settings, Space, applied, check_space, space_to_json
+from limbeck.campaigns.settings import Settings, applied
+from limbeck.campaigns.space import Space, check_space, space_to_json
 from limbeck.campaigns.studies import WORST, ArmStudy, Tried, beating, opened
 from limbeck.data.splits import without_test
 from limbeck.errors import ArgumentError, DataError, NonFiniteLoss, SpecificationError

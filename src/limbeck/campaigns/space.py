@@ -1,17 +1,13 @@
-"""Which numbers of a specification a search may change, and how a specification is changed by them."""
+"""Which numbers of a specification a search may change, and in which ranges."""
 
-import difflib
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
-from limbeck._checks import check_positive
+from limbeck.campaigns.settings import SETTINGS, applied, listed, setting_named
 from limbeck.errors import ArgumentError, MismatchError, SpecificationError
-from limbeck.objective import HardLabels, Objective, SoftTargets, Weighted
 from limbeck.specification import Distillation, Json
 from limbeck.targets.open import is_store, open_targets
 from limbeck.targets.remote import is_address
@@ -89,39 +85,13 @@ class Choice:
 Space: TypeAlias = Mapping[str, Range | Choice]
 """What a search may change, by the names of `SETTINGS`."""
 
-Settings: TypeAlias = Mapping[str, float]
-"""A number for each name of a space."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """A number of a specification that has a name."""
-
-    about: str
-    """What it is, with its unit and range."""
-    own: Callable[[Distillation], float]
-    """Reads it. Raises: SpecificationError for a specification that has no such number."""
-    set: Callable[[Distillation, float], Distillation]
-    """Returns the specification with another one. Raises: SpecificationError, or ArgumentError for its range."""
-
-
-def applied(spec: Distillation, settings: Settings) -> Distillation:
-    """Return the specification with these numbers in place of its own; no settings leave it as it is.
-
-    Raises: SpecificationError for a name that is none, or a number that such a specification does not have;
-        ArgumentError for a number out of its range.
-    """
-    for name, value in settings.items():
-        spec = _setting(name).set(spec, value)
-    return spec
-
 
 def own_settings(spec: Distillation, space: Space) -> dict[str, float]:
     """Read a specification's own numbers, or the nearest that a space allows: where a search begins.
 
     Raises: SpecificationError for a name that is none, or a number that such a specification does not have.
     """
-    return {name: part.nearest(_setting(name).own(spec)) for name, part in space.items()}
+    return {name: part.nearest(setting_named(name).own(spec)) for name, part in space.items()}
 
 
 def default_space(spec: Distillation) -> Space:
@@ -153,8 +123,10 @@ def default_space(spec: Distillation) -> Space:
     return space
 
 
-def check_space(spec: Distillation, space: Space) -> None:
+def check_space(spec: Distillation, space: Space, *, who: str = "search") -> None:
     """Refuse a space that a specification cannot take, or whose temperatures its recorded targets cannot answer.
+
+    `who` asks, for people.
 
     Raises: SpecificationError, ArgumentError or MismatchError, each in one sentence.
     """
@@ -162,7 +134,7 @@ def check_space(spec: Distillation, space: Space) -> None:
         for value in part.ends:
             applied(spec, {name: value})
     if "temperature" in space:
-        _require_answerable(spec, space["temperature"])
+        _require_answerable(spec, space["temperature"], who)
 
 
 def answerable(spec: Distillation) -> tuple[float, ...] | None:
@@ -205,7 +177,7 @@ def _part_to_json(part: Range | Choice) -> Json:
 
 
 def _part_from_json(name: str, encoded: Any) -> Range | Choice:
-    _setting(name)
+    setting_named(name)
     match encoded:
         case {"values": list(values)}:
             return Choice(tuple(values))
@@ -214,7 +186,7 @@ def _part_from_json(name: str, encoded: Any) -> Range | Choice:
     raise SpecificationError(f"The part {name!r} of a space must have low and high, or values. Got {encoded!r}.")
 
 
-def _require_answerable(spec: Distillation, part: Range | Choice) -> None:
+def _require_answerable(spec: Distillation, part: Range | Choice, who: str) -> None:
     known = answerable(spec)
     if known is None:
         return
@@ -222,15 +194,15 @@ def _require_answerable(spec: Distillation, part: Range | Choice) -> None:
     if isinstance(part, Choice) and not missing:
         return
     places = "temperature" if len(known) == 1 else "temperatures"
-    called = f"The targets {_targets_of(spec)} answer exactly at the {places} {_listed(known)} only"
+    called = f"The targets {_targets_of(spec)} answer exactly at the {places} {listed(known)} only"
     if isinstance(part, Choice):
         asked = " ".join(f"{value:g}" for value in sorted({*known, *missing}))
         raise MismatchError(
-            f"{called}, and the search asks for {_listed(missing)}; record them with "
+            f"{called}, and the {who} asks for {listed(missing)}; record them with "
             f"`limbeck record … --temperatures {asked}`."
         )
     raise MismatchError(
-        f"{called}, and the search asks for any from {part.low:g} to {part.high:g}; search among those, or record what "
+        f"{called}, and the {who} asks for any from {part.low:g} to {part.high:g}; search among those, or record what "
         "answers at every one: dense targets of a network, `limbeck record … --encoding members` of an ensemble."
     )
 
@@ -241,14 +213,6 @@ def _targets_of(spec: Distillation) -> Path | str | None:
     return spec.teacher if isinstance(spec.teacher, str | Path) and is_store(spec.teacher) else None
 
 
-def _setting(name: str) -> Setting:
-    if name not in SETTINGS:
-        close = difflib.get_close_matches(name, SETTINGS, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(SETTINGS)}."
-        raise SpecificationError(f"There is no setting {name!r} to search. {hint}")
-    return SETTINGS[name]
-
-
 def _own(spec: Distillation, name: str) -> float | None:
     """A specification's own number; None where it has none."""
     try:
@@ -257,167 +221,5 @@ def _own(spec: Distillation, name: str) -> float | None:
         return None
 
 
-def _listed(values: Sequence[float]) -> str:
-    *others, last = (f"{value:g}" for value in values)
-    return f"{', '.join(others)} and {last}" if others else last
-
-
 def _two_digits(value: float) -> float:
     return float(f"{value:.1e}")
-
-
-# The optimiser's numbers.
-
-
-def _keyword_of(spec: Distillation, keyword: str, what: str) -> float:
-    """The value that an optimiser's keyword has, by the partial or by default. Raises: SpecificationError."""
-    if not isinstance(spec.optimizer, partial):
-        raise SpecificationError(
-            f"The optimiser must be a functools.partial for its {what} to be set, as in partial(torch.optim.Adam, "
-            "lr=1e-3)."
-        )
-    function = spec.optimizer.func
-    known = inspect.signature(function).parameters
-    value = spec.optimizer.keywords.get(keyword, known[keyword].default if keyword in known else None)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        name = getattr(function, "__name__", type(function).__name__)
-        raise SpecificationError(f"The optimiser {name} has no number {keyword!r}, so its {what} cannot be set.")
-    return float(value)
-
-
-def _with_keyword(spec: Distillation, keyword: str, what: str, value: float) -> Distillation:
-    _keyword_of(spec, keyword, what)  # refuses an optimiser that has none
-    assert isinstance(spec.optimizer, partial)
-    keywords = {**spec.optimizer.keywords, keyword: float(value)}
-    return replace(spec, optimizer=partial(spec.optimizer.func, *spec.optimizer.args, **keywords))
-
-
-def with_rate(spec: Distillation, value: float) -> Distillation:
-    """Set the learning rate. Raises: SpecificationError for an optimiser that is no `partial`; ArgumentError."""
-    check_positive("applied", rate=value)
-    return _with_keyword(spec, "lr", "rate", value)
-
-
-def _with_decay(spec: Distillation, value: float) -> Distillation:
-    if not 0 <= value < math.inf:
-        raise ArgumentError(f"applied: weight_decay must be finite and not negative. Got {value}.")
-    return _with_keyword(spec, "weight_decay", "weight decay", value)
-
-
-# The objective's numbers.
-
-
-def _temperature(spec: Distillation) -> float:
-    soft = {name: term for name, (_, term) in spec.goal.terms.items() if isinstance(term, SoftTargets)}
-    if not soft:
-        raise SpecificationError("The objective has no SoftTargets, so there is no temperature to search.")
-    found = set()
-    for name, term in soft.items():
-        if callable(term.temperature):
-            raise SpecificationError(
-                f"The temperature of the term {name!r} changes with the step; give a number for a search to change it."
-            )
-        found.add(float(term.temperature))
-    if len(found) > 1:
-        raise SpecificationError(
-            f"The soft terms have the temperatures {_listed(sorted(found))}, and a search changes one; give them the "
-            "same."
-        )
-    return found.pop()
-
-
-def _with_temperature(spec: Distillation, value: float) -> Distillation:
-    _temperature(spec)
-    return replace(spec, objective=_of_each(spec.goal, SoftTargets, temperature=float(value)))
-
-
-def _smoothing(spec: Distillation) -> float:
-    found = [term.smoothing for _, term in spec.goal.parts if isinstance(term, HardLabels)]
-    if not found:
-        raise SpecificationError("The objective has no HardLabels, so there are no labels to smooth.")
-    return float(found[0])
-
-
-def _with_smoothing(spec: Distillation, value: float) -> Distillation:
-    _smoothing(spec)
-    return replace(spec, objective=_of_each(spec.goal, HardLabels, smoothing=float(value)))
-
-
-def _of_each(objective: Objective, kind: type, **changes: Any) -> Objective:
-    for name, (_, term) in objective.terms.items():
-        if isinstance(term, kind):
-            objective = objective.replaced(name, **changes)
-    return objective
-
-
-def _hard_share(spec: Distillation) -> float:
-    """The share of the terms that read labels in the sum of all weights, where there are such and others."""
-    hard, soft = _weights(spec, hard=True), _weights(spec, hard=False)
-    if not hard or not soft:
-        lacks = "HardLabels" if not hard else "soft term"
-        raise SpecificationError(f"The objective has no {lacks}, so there is no share of the labels to search.")
-    return sum(hard) / (sum(hard) + sum(soft))
-
-
-def _weights(spec: Distillation, *, hard: bool) -> list[float]:
-    found = []
-    for weight, term in spec.goal.parts:
-        if callable(weight):
-            raise SpecificationError(
-                f"The weight of the term {term.name!r} changes with the step; give a number for a search to change it."
-            )
-        if term.needs_labels is hard:
-            found.append(float(weight))
-    return found
-
-
-def _with_hard_share(spec: Distillation, value: float) -> Distillation:
-    """Divide the sum of all weights anew between hard and soft terms; each kind keeps its own proportions."""
-    _hard_share(spec)
-    if not 0 <= value <= 1:
-        raise ArgumentError(f"applied: hard_weight must lie in [0, 1]. Got {value}.")
-    sums = {kind: sum(_weights(spec, hard=kind)) for kind in (True, False)}
-    counts = {kind: len(_weights(spec, hard=kind)) for kind in (True, False)}
-    total, shares = sum(sums.values()), {True: value, False: 1 - value}
-
-    def weighted(part: Weighted) -> Weighted:
-        kind = part.term.needs_labels
-        assert not callable(part.weight)  # schedules are refused above
-        proportion = part.weight / sums[kind] if sums[kind] else 1 / counts[kind]
-        return Weighted(total * shares[kind] * proportion, part.term)
-
-    return replace(spec, objective=Objective(tuple(map(weighted, spec.goal.parts))))
-
-
-# The length.
-
-
-def _with_epochs(spec: Distillation, value: float) -> Distillation:
-    if not float(value).is_integer():
-        raise ArgumentError(f"applied: epochs must be a whole number. Got {value}.")
-    return replace(spec, epochs=int(value))
-
-
-SETTINGS: Mapping[str, Setting] = {
-    "rate": Setting(
-        about="The optimiser's learning rate, > 0.",
-        own=partial(_keyword_of, keyword="lr", what="rate"),
-        set=with_rate,
-    ),
-    "weight_decay": Setting(
-        about="The optimiser's weight decay, >= 0.",
-        own=partial(_keyword_of, keyword="weight_decay", what="weight decay"),
-        set=_with_decay,
-    ),
-    "temperature": Setting(about="Of every SoftTargets, > 0, dimensionless.", own=_temperature, set=_with_temperature),
-    "hard_weight": Setting(
-        about="Share of the terms that read labels in the sum of all weights, in [0, 1].",
-        own=_hard_share,
-        set=_with_hard_share,
-    ),
-    "smoothing": Setting(about="Of the labels, in [0, 1].", own=_smoothing, set=_with_smoothing),
-    "epochs": Setting(
-        about="Passes over the training rows, >= 1.", own=lambda spec: float(spec.epochs), set=_with_epochs
-    ),
-}
-"""Every number that has a name here."""

@@ -6,7 +6,8 @@ from functools import partial
 from typing import final
 
 from limbeck.campaigns.search import Execute, mean_validation
-from limbeck.campaigns.space import Choice, answerable, applied, check_space
+from limbeck.campaigns.settings import applied
+from limbeck.campaigns.space import Choice, answerable, check_space
 from limbeck.data.splits import without_test
 from limbeck.errors import ArgumentError, SpecificationError
 from limbeck.specification import Distillation, Json, check_whole

@@ -15,7 +15,8 @@ from limbeck.campaigns.engine import Engine
 from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.rivals import rivals
 from limbeck.campaigns.search import Execute, Found, search
-from limbeck.campaigns.space import SETTINGS, Choice, applied, check_space, default_space, space_to_json
+from limbeck.campaigns.settings import SETTINGS, applied
+from limbeck.campaigns.space import Choice, check_space, default_space, space_to_json
 from limbeck.campaigns.studies import opened, require_optuna
 from limbeck.campaigns.temperatures import Raised, raise_temperature
 from limbeck.cli.flags import call_with_flags, words_between

@@ -54,6 +54,60 @@ def without_test(source: Splits | TransferSet | Callable[[], Splits | TransferSe
     return replace(found, test=None) if isinstance(found, Splits) else Splits(train=found)
 
 
+def fewer_rows(
+    source: Splits | TransferSet | Callable[[], Splits | TransferSet],
+    *,
+    share: float,
+    validation: float | None,
+    split_seed: int = 0,
+) -> Splits:
+    """Load splits and leave a share of the training rows, the classes in proportion; other rows are not touched.
+
+    Rows are held out before any are left out, so that every share is validated on the same rows; and the rows of a
+    smaller share are among those of a larger. Both follow from `split_seed`, never from a run's own seed.
+    `partial(fewer_rows, source, share=0.1, validation=0.1)` is a data factory of its own.
+
+    Args:
+        source: the splits, or what loads them.
+        share: of the training rows that are left after holding out, in (0, 1].
+        validation: share of the training rows that is held out where the data bring no validation split, as in a
+            specification; None holds none out.
+        split_seed: of both draws.
+
+    Raises:
+        ArgumentError: `share` does not lie in (0, 1].
+        DataError: The share leaves a class without a row; what `hold_out` raises.
+    """
+    if not 0 < share <= 1:
+        raise ArgumentError(f"fewer_rows: share must lie in (0, 1]. Got {share}.")
+    found = source() if callable(source) else source
+    splits = found if isinstance(found, Splits) else Splits(train=found)
+    if splits.validation is None and validation is not None:
+        train, held = hold_out(splits.train, validation, split_seed)
+        splits = replace(splits, train=train, validation=held)
+    return replace(splits, train=_thinned(splits.train, share, split_seed))
+
+
+def _thinned(train: TransferSet, share: float, seed: int) -> TransferSet:
+    count = max(1, round(share * len(train)))
+    kept = stratified_order(train.labels, len(train), seed)[:count].sort().values
+    groups = _groups(train.labels, len(train))
+    inside = torch.zeros(len(train), dtype=torch.bool).index_fill(0, kept, True)
+    empty = next((group for group in groups if not inside[group].any()), None)
+    if empty is not None:
+        raise DataError(
+            f"A share of {share:g} leaves {count} of {len(train)} training rows, and none of the class "
+            f"{_class_of(train, int(empty[0]))!r}, which has {len(empty)}; take a larger share."
+        )
+    return train.subset(kept)
+
+
+def _class_of(rows: TransferSet, position: int) -> str:
+    assert rows.labels is not None  # else there is one group, and it has a row
+    label = int(rows.labels[position])
+    return str(label) if rows.classes is None else rows.classes[label]
+
+
 def hold_out(train: TransferSet, fraction: float, seed: int) -> tuple[TransferSet, TransferSet]:
     """Split rows into a larger part to train on and a smaller part to validate on: (train, validation).
 
@@ -113,6 +167,28 @@ def stratified_sample(labels: Tensor, count: int, seed: int) -> Tensor:
     sizes = torch.tensor([len(group) for group in groups])
     low = torch.full_like(sizes, int(count >= len(groups)))
     return _drawn(groups, _apportioned(sizes, count, low=low, high=sizes), seed, "stratified_sample")
+
+
+def stratified_order(labels: Tensor | None, count: int, seed: int) -> Tensor:
+    """Order rows so that every beginning holds each class in proportion: (N,) int64 labels -> (N,) positions.
+
+    The j-th row of a class, drawn at random from 0 on, stands at (j + 1/2) / n of the way where the class has n rows:
+    the divisor method of Webster and Sainte-Laguë. So no class loses a row as a beginning grows, which largest
+    remainders do not promise, and a beginning of a share s of all rows holds about s n of each class, to the nearest
+    row. Unlabelled and multi-label rows are drawn plainly.
+
+    Args:
+        labels: a class for each row; None, or multi-hot labels, for rows without single classes.
+        count: N.
+        seed: of the draws within classes.
+
+    >>> torch.tensor([0, 0, 0, 0, 1, 1])[stratified_order(torch.tensor([0, 0, 0, 0, 1, 1]), 6, seed=0)]
+    tensor([0, 1, 0, 0, 1, 0])
+    """
+    generator = private_generator(seed, "stratified_order")
+    groups = [group[torch.randperm(len(group), generator=generator)] for group in _groups(labels, count)]
+    places = [(torch.arange(len(group), dtype=torch.float64) + 0.5) / len(group) for group in groups]
+    return torch.cat(groups)[torch.cat(places).argsort(stable=True)]  # ties go to the lower class on every machine
 
 
 def _groups(labels: Tensor | None, count: int) -> list[Tensor]:
