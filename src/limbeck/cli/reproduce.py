@@ -37,8 +37,8 @@ class Reproduce:
     """The folder of the data, or a hub id."""
     rows: tuple[str, ...] = ()
     """Which rows: names, or the name of a family for all of its rows; all unless given."""
-    seeds: int = 6
-    """At how many seeds each row is run, at least 2."""
+    seeds: int | None = None
+    """At how many seeds each row is run, at least 2; 6 unless given, and 2 of a quick table."""
     quick: bool = False
     """The same way in minutes, on a few rows and epochs: nothing of it is a result, and no test row is scored."""
     validate: bool = False
@@ -59,7 +59,7 @@ class Reproduce:
     """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
+        if self.seeds is not None and self.seeds < 2:
             raise SpecificationError(f"--seeds must be a whole number of at least 2. Got {self.seeds}.")
         if self.parallel is not None and self.parallel < 1:
             raise SpecificationError(f"--parallel must be a whole number of at least 1. Got {self.parallel}.")
@@ -79,7 +79,8 @@ def run(words: Sequence[str]) -> None:
     folder = asked.out or Path("runs") / (name + _ending(asked))
     scope = "development" if asked.validate or asked.quick else "final"
     changes = _changes(asked.set)
-    plan: Plan = module.plan(asked.data, folder, scope=scope, seeds=asked.seeds, quick=asked.quick, changes=changes)
+    seeds = asked.seeds or (2 if asked.quick else 6)
+    plan: Plan = module.plan(asked.data, folder, scope=scope, seeds=seeds, quick=asked.quick, changes=changes)
     chosen = _chosen(plan, asked.rows)
     path = asked.table or _table(name, folder, asked)
     head = {"command": shlex.join(["limbeck", "reproduce", name])}

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, final
 
 from limbeck.campaigns.reproduction import Found, Named, Plan, Reader, Row
 from limbeck.data.tensors import TensorSet
+from limbeck.errors import SpecificationError
 from limbeck.knowledge import Mean
 from limbeck.specification import Distillation, EnsembleOf
 from limbeck_recipes.reproductions import mnist_derived as derived
@@ -39,8 +40,8 @@ CHOSEN: Mapping[str, Settings] = {
     "distilled-arithmetic": STUDENT,
     "distilled-geometric": STUDENT,
     "best-teacher": replace(TEACHER, elastic=1.4, rotation=8.0, scaling=0.1),
-    "best-recipe": replace(STUDENT, elastic=1.4, rotation=8.0, scaling=0.1, jitter=2, epochs=60, temperature=4.0),
-    "best-recipe-alone": Settings(epochs=60, elastic=1.4, rotation=8.0, scaling=0.1, jitter=2),
+    "best-recipe": replace(STUDENT, elastic=1.4, rotation=8.0, scaling=0.1, jitter=2, epochs=60, views=30),
+    "best-recipe-alone": Settings(epochs=60, elastic=1.4, rotation=8.0, scaling=0.1, jitter=2, views=30),
     "omit": replace(STUDENT, hard=0.1, soft=0.9, epochs=20),
     "omit-soft": replace(STUDENT, epochs=20),
     "temperature-300": SMALLER,
@@ -56,6 +57,10 @@ TEMPERATURES = (1.0, 2.0, 2.5, 4.0, 8.0, 14.0, 20.0, 40.0)
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 HARD_SHARES = (0.1, 0.3, 0.5, 0.9)
+QUICK_ROWS = 5000
+"""Training rows of a quick table."""
+QUICK_EPOCHS = 5
+"""A quick table divides the epochs by this."""
 BEST_TEACHERS = 3
 """Members of the ensemble that teaches the best recipe."""
 
@@ -79,6 +84,9 @@ def plan(
         quick: train for a few epochs on few rows, to see the way and not the numbers.
         changes: settings in place of chosen ones, by the names of `CHOSEN`: what development tries.
     """
+    unknown = sorted(set(changes or {}) - set(CHOSEN))
+    if unknown:
+        raise SpecificationError(f"There are no settings of {unknown[0]!r}; there are those of: {', '.join(CHOSEN)}.")
     images = str(digits.unpack(data, folder / "digits.safetensors"))
     rows = list(_Section(images, scope, seeds, quick, dict(changes or {})).rows())
     if scope == "final":
@@ -114,12 +122,19 @@ class _Section:
         """The rows to learn from."""
         whole = digits.training_rows if self.scope == "final" else digits.development_rows
         rows = partial(whole, self.images)
-        return partial(digits.share_of, rows, QUICK_SHARE) if self.quick else rows
+        return partial(digits.some_rows, rows, QUICK_ROWS) if self.quick else rows
 
     def settings(self, name: str, **others: Any) -> Settings:
         """What was chosen for a row, with whatever tells it from others of its family."""
         found = CHOSEN[name].changed(others).changed(self.changes.get(name, {}))
-        return replace(found, epochs=max(1, round(found.epochs / QUICK_EPOCHS))) if self.quick else found
+        if not self.quick:
+            return found
+        epochs = max(1, round(found.epochs / QUICK_EPOCHS))
+        return replace(found, epochs=epochs, views=found.views and min(found.views, epochs))
+
+    def some(self, values: Sequence[float]) -> Sequence[float]:
+        """The values of a family: of a quick table, the first, a middle one and the last."""
+        return tuple(dict.fromkeys((values[0], values[len(values) // 2], values[-1]))) if self.quick else values
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -205,14 +220,14 @@ class _Section:
     def _temperatures(self) -> Iterator[Row]:
         for units in (300, 30):
             family = f"temperature-{units}"
-            for value in TEMPERATURES:
+            for value in self.some(TEMPERATURES):
                 about = f"Two layers of {units} taught at T = {value:g}."
                 settings = self.settings(family, temperature=value)
                 yield self.trained(f"{family}/T={value:g}", about, settings, taught_by=_one, x=value)
 
     def _objectives(self) -> Iterator[Row]:
         asked: dict[str, dict[str, float]] = {"soft": {}, "hard": {"hard": 1.0, "soft": 0.0}}
-        asked |= {f"hard-{share:g}": {"hard": share, "soft": 1 - share} for share in HARD_SHARES}
+        asked |= {f"hard-{share:g}": {"hard": share, "soft": 1 - share} for share in self.some(HARD_SHARES)}
         asked |= {"matching": {"matching": 1.0, "soft": 0.0}}
         asked |= {f"edited-{share:g}": {"edited": share} for share in (0.1, 0.3)}
         for name, changed in asked.items():
@@ -240,7 +255,7 @@ class _Section:
 
     def _fewer(self) -> Iterator[Row]:
         whole = self.settings("fewer-rows")
-        for share in SHARES:
+        for share in self.some(SHARES):
             for kind, changed in KINDS.items():
                 settings = whole.changed({**changed, "epochs": max(1, round(whole.epochs / share))})
                 source = partial(digits.share_of, self.source, share)
@@ -268,7 +283,7 @@ class _Section:
             yield self.trained(f"transfer/{name}", about, settings, taught_by=_one, source=source, x=name)
 
     def _rates(self) -> Iterator[Row]:
-        for rate in RATES:
+        for rate in self.some(RATES):
             for kind in ("soft", "hard"):
                 settings = self.settings("rate", **KINDS[kind], rate=rate)
                 about = f"Two layers of 300, {kind} targets, peak rate {rate:g}."
@@ -276,8 +291,6 @@ class _Section:
                 yield replace(row, found=partial(derived.with_gradients, row.name))
 
 
-QUICK_SHARE = 0.1
-QUICK_EPOCHS = 10
 KINDS: Mapping[str, dict[str, Any]] = {
     "soft": {},
     "hard": {"hard": 1.0, "soft": 0.0},

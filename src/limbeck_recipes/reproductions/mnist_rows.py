@@ -82,6 +82,12 @@ def share_of(source: Callable[[], TensorSet], share: float) -> TensorSet:
     return rows.subset(stratified_sample(_labels(rows), max(1, round(share * len(rows))), seed=0))
 
 
+def some_rows(source: Callable[[], TensorSet], most: int) -> TensorSet:
+    """At most so many of a source's rows, each class in proportion, the same at every seed."""
+    rows = source()
+    return rows.subset(stratified_sample(_labels(rows), min(most, len(rows)), seed=0))
+
+
 def without_labels(source: Callable[[], TensorSet]) -> TensorSet:
     """The rows of a source, unlabelled."""
     rows = source()
