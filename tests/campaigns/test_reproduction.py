@@ -185,3 +185,11 @@ def test_predictions_of_a_derived_row_are_scored_as_they_are(tmp_path):
     row = Row(name="wrong", about="All wrong.", seeds=(0,), settings={}, found=all_wrong)
     reproduction(tmp_path, Plan(rows=[row], scored=SCORED, split="test")).make(["wrong"])
     assert lines(tmp_path)["wrong"]["errors"]["values"] == [17]
+
+
+def test_what_stands_beside_the_rows_is_kept_when_more_is_merged(tmp_path):
+    shown = replace(plan(), beside=lambda reader: {"shown": reader.run("teacher", 0).finished})
+    reproduction(tmp_path, shown).make(["teacher"])
+    reproduction(tmp_path).make(["mean"])
+    assert read_json(tmp_path / "table.json")["shown"] is True
+    assert set(lines(tmp_path)) == {"teacher", "mean"}

@@ -82,20 +82,28 @@ class PieceTable:
             pieces = sorted([*(old for old in kept if old["seed"] != piece.seed), asdict(piece)], key=_seed)
             line = {**row, **_over_seeds(pieces), "pieces": pieces}
             lines = [line if old is before else old for old in lines] if before is not None else [*lines, line]
-            top = {**self._head, **{name: asdict(piece)[name] for name in ("commit", "changed_since", "machine")}}
-            write_json(self._path, {**top, "versions": dict(piece.versions), "rows": lines})
+            newest = {name: asdict(piece)[name] for name in ("commit", "changed_since", "machine", "versions")}
+            write_json(self._path, {**self._whole(), **self._head, **newest, "rows": lines})
+
+    def note(self, beside: Mapping[str, Json]) -> None:
+        """Keep something beside the rows, by name; it stands there from then on."""
+        with FileLock(self._path.with_name(f".{self._path.name}.lock")):
+            write_json(self._path, {**self._head, "rows": [], **self._whole(), **beside})
 
     def _is_line_of(self, line: Mapping[str, Any], row: Mapping[str, Json]) -> bool:
         same = line["settings"] == row["settings"]
         return line["row"] == row["row"] and (same or not self._by_settings)
 
     def _lines(self) -> list[dict[str, Any]]:
+        return list(self._whole().get("rows", []))
+
+    def _whole(self) -> dict[str, Any]:
         if not self._path.is_file():
-            return []
+            return {}
         found = read_json(self._path)
         if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
             raise RunError(f"{self._path} is no table of a reproduction: it has no list of rows; name another file.")
-        return list(found["rows"])
+        return found
 
 
 def _seed(piece: Mapping[str, Any]) -> int:

@@ -105,6 +105,8 @@ class Plan:
     """Loads the rows that every piece is scored on."""
     split: str
     """What those are called: "test", or "validation" in development."""
+    beside: Callable[[Reader], Mapping[str, Json]] | None = None
+    """What the table shows beside its rows, of pieces that are finished; nothing of those that are not."""
 
 
 @final
@@ -146,6 +148,8 @@ class Reproduction:
                 self._train([need for piece in batch for need in (*self._needs(*piece), piece)])
                 for piece in batch:
                     self._score(*piece)
+        if self._plan.beside is not None:
+            self._table.note(self._plan.beside(self))
 
     def _groups(self, names: Sequence[str]) -> list[list[Row]]:
         """Rows of one family are trained together: more to do side by side."""

@@ -90,7 +90,8 @@ def plan(
     images = str(digits.unpack(data, folder / "digits.safetensors"))
     rows = list(_Section(images, scope, seeds, quick, dict(changes or {})).rows())
     if scope == "final":
-        return Plan(rows=rows, scored=partial(digits.test_rows, images), split="test")
+        shown = partial(derived.softened, ("teacher", 0), partial(digits.training_rows, images))
+        return Plan(rows=rows, scored=partial(digits.test_rows, images), split="test", beside=shown)
     return Plan(rows=rows, scored=partial(digits.held_out_rows, images), split="validation")
 
 

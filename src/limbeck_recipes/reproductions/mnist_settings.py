@@ -64,7 +64,7 @@ class Settings:
 
     def told(self) -> dict[str, Json]:
         """The settings that are in use, as they stand in the table."""
-        always = ("units", "epochs", "batch_size", "rate")
+        always = ("units", "epochs", "batch_size", "rate", *(("temperature",) if self.soft else ()))
         unused = Settings(hard=0.0)
         fields = asdict(self)
         return {name: fields[name] for name in fields if name in always or fields[name] != getattr(unused, name)}
