@@ -1,16 +1,14 @@
 """One question, many runs: the teacher recorded once, every rival tuned alike, every ablation, over paired seeds."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from filelock import FileLock, Timeout
-
 from limbeck.campaigns.ablations import ablations
 from limbeck.campaigns.arms import ALONE, DISTILLED, Arm
 from limbeck.campaigns.compute import with_operations
+from limbeck.campaigns.ground import only_one, steady_rows
 from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.plan import Campaign, Record, arm_to_json
 from limbeck.campaigns.rivals import rivals
@@ -19,15 +17,13 @@ from limbeck.campaigns.settings import applied
 from limbeck.campaigns.space import Space, default_space
 from limbeck.campaigns.teacher import describe_teacher
 from limbeck.data.splits import Splits
-from limbeck.errors import DataError, NonFiniteLoss, RunError, SpecificationError
+from limbeck.errors import DataError, NonFiniteLoss, SpecificationError
 from limbeck.evidence.comparison import PLAN, Comparison, of_campaign
 from limbeck.evidence.exposure import exposure
 from limbeck.specification import Distillation, Json, require_importable
 from limbeck.training.progress import Once
-from limbeck.training.randomness import seeded
 from limbeck.training.resolve import resolve_data
 from limbeck.training.run import Run
-from limbeck.training.surroundings import rows_of
 
 TARGETS = "targets"
 """Where a campaign keeps the answers of its teacher, below its folder."""
@@ -59,8 +55,8 @@ def run_campaign(campaign: Campaign, out: Path | str, means: Means | None = None
     if splits.validation is None or not splits.validation.labelled:
         raise DataError("A campaign chooses settings on labelled validation rows, and the data bring none.")
     require_importable(replace(campaign.distilled, teacher=None, targets=out / TARGETS))
-    rows = _steady_rows(campaign.distilled, splits)
-    with _alone(out):
+    rows = steady_rows(campaign.distilled, splits)
+    with only_one(out, PLAN, "campaign"):
         state = Record(campaign, out, rows, origin=origin)
         if not (state.finished(campaign.seeds) and state.whole(out)):
             _run_to_the_end(campaign, splits, state, out, means, began)
@@ -97,35 +93,6 @@ def _run_to_the_end(campaign: Campaign, splits: Splits, state: Record, out: Path
 def _untuned(title: str) -> str:
     """The title of an arm that is judged at the settings given."""
     return title.removesuffix(", tuned")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of a campaign's folder. Raises: RunError where there is one already."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / f"{PLAN}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise RunError(
-            f"Another process is at work on the campaign {out}; wait for it, or choose another --out."
-        ) from None
-
-
-def _steady_rows(spec: Distillation, splits: Splits) -> dict[str, Json]:
-    """Return the fingerprints of the rows. Raises: DataError for a factory that gives others each time."""
-    rows = rows_of(splits)
-    if callable(spec.data):
-        # Each run loads the data after seeding by its own seed, and all are to be judged on the same rows.
-        with seeded(max(0, spec.seed) + 1):
-            again = rows_of(resolve_data(spec))
-        for split in rows:
-            if again[split] != rows[split]:
-                raise DataError(
-                    f"The data's factory gives other {split} rows each time that it is called, so that runs could not "
-                    "be compared; draw them with a generator of its own and a fixed seed."
-                )
-    return rows
 
 
 def _tuned(

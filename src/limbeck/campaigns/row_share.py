@@ -4,14 +4,15 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 
-from limbeck.data.splits import fewer_rows
+from limbeck.data.splits import Splits, fewer_rows
 from limbeck.errors import ArgumentError
-from limbeck.specification import DataSource, Distillation
+from limbeck.specification import Distillation
 
 
 def own_share(spec: Distillation) -> float:
     """Return the share that `fewer_rows` leaves of a specification's rows; 1 where it has them all."""
-    return float(spec.data.keywords["share"]) if _is_thinned(spec.data) else 1.0
+    thinned = _thinned(spec)
+    return 1.0 if thinned is None else float(thinned.keywords["share"])
 
 
 def with_share(spec: Distillation, value: float) -> Distillation:
@@ -22,11 +23,12 @@ def with_share(spec: Distillation, value: float) -> Distillation:
     """
     if not 0 < value <= 1:
         raise ArgumentError(f"applied: rows must lie in (0, 1]. Got {value}.")
-    source = spec.data.args[0] if _is_thinned(spec.data) else spec.data
+    before = _thinned(spec)
+    source = spec.data if before is None else before.args[0]
     if value == 1:
         return replace(spec, data=source)
-    thinned = partial(fewer_rows, source, share=float(value), validation=spec.validation, split_seed=spec.split_seed)
-    return replace(spec, data=thinned)
+    rows = partial(fewer_rows, source, share=float(value), validation=spec.validation, split_seed=spec.split_seed)
+    return replace(spec, data=rows)
 
 
 def epochs_for_equal_steps(epochs: int, batch_size: int, *, rows: int, fewer: int) -> int:
@@ -44,5 +46,6 @@ def epochs_for_equal_steps(epochs: int, batch_size: int, *, rows: int, fewer: in
     return max(1, round(epochs * ceil(rows / batch_size) / ceil(fewer / batch_size)))
 
 
-def _is_thinned(data: DataSource) -> bool:
-    return isinstance(data, partial) and data.func is fewer_rows
+def _thinned(spec: Distillation) -> "partial[Splits] | None":
+    """The specification's data, where they are a share of others."""
+    return spec.data if isinstance(spec.data, partial) and spec.data.func is fewer_rows else None

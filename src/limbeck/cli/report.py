@@ -1,4 +1,4 @@
-"""`limbeck report FOLDER`: the page of a finished run, campaign or search, made again from its records."""
+"""`limbeck report FOLDER`: the page of a finished run, campaign, search or sweep, made again from its records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,14 @@ from limbeck.errors import RunError, SpecificationError
 from limbeck.evidence.comparison import PLAN
 from limbeck.evidence.facts import facts_of_run
 from limbeck.evidence.search_facts import SEARCH, read_search
+from limbeck.evidence.sweep_facts import SWEEP, read_sweep
 from limbeck.files import read_json, write_json
 from limbeck.report.page import write_page
 from limbeck.training.run import Run
 
 
 def report(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) -> None:
-    """Make the page of a finished run, campaign or search again.
+    """Make the page of a finished run, campaign, search or sweep again.
 
     Args:
         run: its folder.
@@ -29,6 +30,8 @@ def report(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) 
         facts = read_json(run / "facts.json")
     elif (run / SEARCH).is_file():
         facts = read_search(run)
+    elif (run / SWEEP).is_file():
+        facts = read_sweep(run)
     else:
         facts = facts_of_run(Run.open(run))
         write_json(run / "facts.json", facts)

@@ -48,7 +48,8 @@ def say_where(folder: Path, facts: Mapping[str, Any]) -> None:
     except MissingExtra as error:
         page = None
         print(error)
-    print(f"{'search: ' if facts['kind'] == 'search' else 'run:    '} {folder}")
+    kind = facts["kind"] if facts["kind"] in ("search", "sweep") else "run"
+    print(f"{kind + ':':<8} {folder}")
     if (folder / "student").is_dir():
         print(f"student: {folder / 'student'}")
     if page is not None:

@@ -1,4 +1,4 @@
-"""The page of a run, a comparison or a search: one HTML file that opens offline and asks nothing of any network."""
+"""The page of a run, comparison, search or sweep: one HTML file that opens offline and asks nothing of any network."""
 
 import base64
 import gzip
@@ -13,16 +13,18 @@ from limbeck.report.campaign.content import campaign_content
 from limbeck.report.figures.drawing import PALETTE
 from limbeck.report.run_page import run_content
 from limbeck.report.search_page import search_content
+from limbeck.report.sweep_page import sweep_content
 
 _CONTENT: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "run": run_content,
     "campaign": campaign_content,
     "search": search_content,
+    "sweep": sweep_content,
 }
 
 
 def write_page(facts: Mapping[str, Any], path: Path) -> Path:
-    """Write the page of the facts of a run, a comparison or a search, and return its path.
+    """Write the page of the facts of a run, a comparison, a search or a sweep, and return its path.
 
     Raises: MissingExtra without Plotly or Jinja2; RunError for facts of no such kind.
     """
@@ -39,7 +41,7 @@ def page(facts: Mapping[str, Any]) -> str:
         raise MissingExtra("the page", "report") from error
     kind = facts.get("kind")
     if kind not in _CONTENT:
-        raise RunError(f"The page shows the facts of a run, a campaign or a search. Got the kind {kind!r}.")
+        raise RunError(f"The page shows the facts of a run, a campaign, a search or a sweep. Got the kind {kind!r}.")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("limbeck.report"),
         autoescape=True,  # titles, class names and texts are users' data

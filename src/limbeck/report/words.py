@@ -59,7 +59,7 @@ def number(value: Any) -> str:
 
 def setting(name: str) -> str:
     """What people call a setting: weight decay, share of labels."""
-    return {"hard_weight": "share of labels"}.get(name, name.replace("_", " "))
+    return {"hard_weight": "share of labels", "rows": "share of training rows"}.get(name, name.replace("_", " "))
 
 
 def settings(chosen: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ class Run:
         return Predictions.load(path) if path.is_file() else None
 
 
-_KINDS = {"spec.json": "a run", "campaign.json": "a campaign", "search.json": "a search"}
+_KINDS = {"spec.json": "a run", "campaign.json": "a campaign", "search.json": "a search", "sweep.json": "a sweep"}
 """What a folder is known by."""
 
 

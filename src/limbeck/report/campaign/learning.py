@@ -5,7 +5,7 @@ from typing import Any
 
 from limbeck.evidence.words import points
 from limbeck.report.campaign.looks import Look, look_of, looks
-from limbeck.report.figures.drawing import Figure, Table, Trace, axis, drawn_line, figure, mode_of, plain
+from limbeck.report.figures.drawing import Figure, Table, Trace, axis, drawn_line, faint, figure, mode_of, plain
 
 GROUP = "curves"
 DIGITS = 3
@@ -73,9 +73,4 @@ def _band(look: Look, found: Mapping[str, Any]) -> list[Trace]:
     line = drawn_line(found["epoch"], means, look.colour, mode=mode_of(found["mean"]), visible=look.shown)
     line |= {"line": {**line["line"], "dash": look.dash}, "meta": look.name}
     line |= {"hovertemplate": f"{plain(look.title)}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>"}
-    return [{**outline, "fill": "toself", "fillcolor": _faint(look.colour)}, line]
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.15)"
+    return [{**outline, "fill": "toself", "fillcolor": faint(look.colour)}, line]

@@ -70,6 +70,12 @@ def dashed_line(epochs: Sequence[float], values: Sequence[float | None], colour:
     return {**line, "line": {**line["line"], "dash": DASHES[place % len(DASHES)]}}
 
 
+def faint(colour: str) -> str:
+    """A colour, #rrggbb, for the band behind a line of it."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.15)"
+
+
 def ring(x: float, y: float, colour: str) -> Trace:
     """A ring around what was chosen."""
     dot = dots([x], [y], CLEAR, [], size=16)
