@@ -17,7 +17,7 @@ from limbeck.errors import DataError
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.specification import Distillation
 from limbeck.types import Columns
-from limbeck_recipes.dropout import ByteDropout
+from limbeck_recipes.layers.dropout import ByteDropout
 
 
 def mnist(*, data: str | None = None, teacher_epochs: int = 5, rows_per_step: int = 256) -> Distillation:

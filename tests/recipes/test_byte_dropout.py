@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from limbeck.errors import ArgumentError
-from limbeck_recipes.dropout import ByteDropout
+from limbeck_recipes.layers.dropout import ByteDropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.2, 0.5])

@@ -117,7 +117,7 @@ def folder_here(named: str) -> Path:
 
 def recipes() -> list[str]:
     """The names of the recipes that are installed."""
-    return sorted(module.name for module in pkgutil.iter_modules(limbeck_recipes.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(limbeck_recipes.__path__) if not module.ispkg)
 
 
 def _recipe(name: str) -> Any:
