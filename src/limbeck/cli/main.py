@@ -18,7 +18,7 @@ COMMANDS = {
     "distill": "train a student: a SPEC (file.py:function or a recipe's name), or --data --student --teacher|--targets",
     "record": "run a SPEC's teacher once over the rows and keep its soft targets, to teach from as often as you like",
     "search": "choose temperature, weights, rate and decay from recorded targets, for the student and for its rivals",
-    "sweep": "how the errors depend on one number of a SPEC, at several seeds: --over temperature=1,4,20, --over rows=0.1,1",
+    "sweep": "how the errors depend on one number of a SPEC, at several seeds: --over temperature=1,4,20 or rows=0.1,1",
     "targets": "what a store of soft targets holds; `targets import FILE` makes one of anybody's predictions",
     "compare": "the verdicts: what the teaching was worth, and whether the student can replace the teacher",
     "reproduce": "a published table made again, row by row, at several seeds: `reproduce mnist --data FOLDER`",

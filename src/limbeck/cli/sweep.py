@@ -66,7 +66,8 @@ class Common:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SpecificationError(f"--{name} must be a whole number of at least 1. Got {value}.")
-        over_of(self.over)
+        if self.over:  # the help of a SPEC is shown without
+            over_of(self.over)
 
 
 COMMAND = Command(name="sweep", common=Common, parts=from_parts, needs=("--data", "--student"), usage=_USAGE)
