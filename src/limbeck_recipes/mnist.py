@@ -83,6 +83,24 @@ def _dropout(probability: float) -> list[nn.Module]:
     return [ByteDropout(probability)] if probability else []
 
 
+def convolutional_network(units: int, dropout: float = 0.0) -> nn.Module:
+    """Two 5×5 convolutions (16 and 32 maps), each pooled to half the size, `units` hidden units, 10 logits."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 16, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        *_dropout(dropout),
+        nn.Linear(32 * 7 * 7, units),
+        nn.ReLU(),
+        nn.Linear(units, 10),
+    )
+
+
 def teacher_network() -> nn.Module:
     """784-1200-1200-10, ReLU, dropout of 20 % of the inputs and half of the hidden units."""
     return network(1200, input_dropout=0.2, dropout=0.5)

@@ -14,10 +14,12 @@ from limbeck.specification import Json
 @final
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How one network of two equal layers is trained."""
+    """How one network is trained: two equal layers, or a small convolutional network."""
 
     units: int = 800
     """Units of each hidden layer."""
+    convolutional: bool = False
+    """Two layers of convolutions and one of `units`, in place of two layers of `units`."""
     epochs: int = 30
     """Passes over the rows."""
     batch_size: int = 128

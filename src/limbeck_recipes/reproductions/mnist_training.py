@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -19,7 +19,7 @@ from limbeck.objective import HardLabels, LogitMatching, Objective, SoftTargets,
 from limbeck.schedules import Cosine
 from limbeck.specification import Distillation, TeacherSource
 from limbeck.types import Augment, Dense, Knowledge, LogitKnowledge
-from limbeck_recipes.mnist import network, pixels
+from limbeck_recipes.mnist import convolutional_network, network, pixels
 from limbeck_recipes.reproductions.mnist_settings import Settings
 
 WARM_UP = 1 / 20
@@ -35,7 +35,7 @@ def specification(
     """
     return Distillation(
         data=rows,
-        student=partial(network, settings.units, settings.input_dropout, settings.dropout),
+        student=student(settings),
         objective=objective(settings),
         teacher=teacher,
         optimizer=partial(torch.optim.AdamW, lr=settings.rate, weight_decay=settings.weight_decay, fused=True),
@@ -52,6 +52,13 @@ def specification(
         log_every=1_000_000,
         probe_rows=0,
     )
+
+
+def student(settings: Settings) -> Callable[[], nn.Module]:
+    """The network's factory."""
+    if settings.convolutional:
+        return partial(convolutional_network, settings.units, settings.dropout)
+    return partial(network, settings.units, settings.input_dropout, settings.dropout)
 
 
 SMALL = 100
