@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from facts_by_hand import ODD, RUN
 from search_by_hand import RAISED, SEARCH
+from sweep_by_hand import LOST, SHARES, SWEEP
 
 from limbeck.report.page import write_page
 
@@ -23,8 +24,9 @@ FLAGS = [
 PAGES = {
     **{"run": RUN, "single": ODD["a single point"], "texts": ODD["texts"], "bare": ODD["no records"]},
     **{"search": SEARCH, "raised": RAISED},
+    **{"sweep": SWEEP, "shares": SHARES, "lost": LOST},
 }
-FIGURES = {"run": 4, "single": 3, "texts": 4, "bare": 0, "search": 4, "raised": 1}
+FIGURES = {"run": 4, "single": 3, "texts": 4, "bare": 0, "search": 4, "raised": 1, "sweep": 1, "shares": 1, "lost": 1}
 WIDTHS = (1100, 400)
 
 LOOK = """
