@@ -57,7 +57,8 @@ def test_the_student_alone_is_a_level_with_a_band_or_a_curve_where_it_follows():
     assert bands("sweep")[0]["y"] == pytest.approx([ALONE.interval[1]] * 2 + [ALONE.interval[0]] * 2)
     (curve,) = named("shares", "student alone")
     assert curve["x"] == [0.03, 0.1, 0.3, 1]
-    assert "The grey level is the student alone, with its band." in READ["sweep"].text
+    assert "Grey is the student alone, a level." in READ["sweep"].text
+    assert "Grey is" not in READ["lost"].text and "Grey is the student alone." in READ["shares"].text
     assert "on as many rows for as many epochs, at its own settings as given, not tuned." in READ["shares"].text
 
 

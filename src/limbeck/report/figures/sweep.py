@@ -160,10 +160,8 @@ def _caption(facts: Facts, level: str) -> str:
     said = ["Each small dot is one seed, and the line goes through their means; the lowest is ringed."]
     if len(facts["seeds"]) > 1:
         said.append(f"The band is the {level} interval of the mean over seeds; it may be cut where seeds are few.")
-    if facts["alone"] and not facts["follows"]:
-        said.append("The grey level is the student alone, with its band.")
-    elif facts["alone"]:
-        said.append("Grey is the student alone.")
+    if any(point["mean"] is not None for point in facts["alone"]):
+        said.append(f"Grey is the student alone{'' if facts['follows'] else ', a level'}.")
     if any(point["failed"] for point in told):
         said.append("A cross at the top is a value at which a loss became NaN or infinite.")
     return " ".join(said)
