@@ -38,7 +38,7 @@ class Reproduce:
     rows: tuple[str, ...] = ()
     """Which rows: names, or the name of a family for all of its rows; all unless given."""
     seeds: int | None = None
-    """At how many seeds each row is run, at least 2; 6 unless given, and 2 of a quick table."""
+    """At how many seeds each row is run, at least 2 (1 with --validate); 6 unless given, and 2 of a quick table."""
     quick: bool = False
     """The same way in minutes, on a few rows and epochs: nothing of it is a result, and no test row is scored."""
     validate: bool = False
@@ -59,8 +59,9 @@ class Reproduce:
     """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
-        if self.seeds is not None and self.seeds < 2:
-            raise SpecificationError(f"--seeds must be a whole number of at least 2. Got {self.seeds}.")
+        least = 1 if self.validate else 2  # one seed is no result, and enough to try a setting
+        if self.seeds is not None and self.seeds < least:
+            raise SpecificationError(f"--seeds must be a whole number of at least {least}. Got {self.seeds}.")
         if self.parallel is not None and self.parallel < 1:
             raise SpecificationError(f"--parallel must be a whole number of at least 1. Got {self.parallel}.")
         if self.set and not self.validate:
