@@ -21,7 +21,7 @@ from limbeck.campaigns.pieces import PieceTable
 from limbeck.campaigns.reproduction import Plan, Reproduction
 from limbeck.cli.flags import parsed
 from limbeck.errors import SpecificationError
-from limbeck.files import read_json
+from limbeck.specification import Json
 from limbeck.training.runner import Backend
 
 
@@ -70,13 +70,7 @@ class Reproduce:
 
 def run(words: Sequence[str]) -> None:
     """Make the rows that are asked for, and print the table."""
-    if not words or words[0].startswith("-"):
-        if any(word in ("-h", "--help") for word in words):
-            parsed(Reproduce, words, "limbeck reproduce NAME")
-        raise SpecificationError(f"Name what to reproduce, before the flags; there is: {', '.join(names())}.")
-    name, *flags = words
-    module = _module(name)
-    asked = parsed(Reproduce, flags, f"limbeck reproduce {name}")
+    name, module, asked = asked_for(words)
     folder = asked.out or Path("runs") / (name + _ending(asked))
     scope = "development" if asked.validate or asked.quick else "final"
     changes = _changes(asked.set)
@@ -84,12 +78,25 @@ def run(words: Sequence[str]) -> None:
     plan: Plan = module.plan(asked.data, folder, scope=scope, seeds=seeds, quick=asked.quick, changes=changes)
     chosen = _chosen(plan, asked.rows)
     path = asked.table or _table(name, folder, asked)
-    head = {"command": shlex.join(["limbeck", "reproduce", name])}
+    scored = plan.scored()
+    kind: Json = {"split": plan.split, "quick": asked.quick, "rows": len(scored), "content": scored.fingerprint[:12]}
+    head: dict[str, Json] = {"command": shlex.join(["limbeck", "reproduce", name]), "scored": kind}
     ledger = None if scope != "final" else asked.ledger or path.with_name(f"{path.stem}-test-ledger.jsonl")
     table = PieceTable(path, head, by_settings=asked.validate)
     means = Means(parallel=asked.parallel, backend=asked.backend, engine=asked.engine)
-    Reproduction(plan, folder, table=table, ledger=ledger, means=means).make(chosen)
-    _show(path, chosen, plan)
+    reproduction = Reproduction(plan, folder, table=table, ledger=ledger, means=means)
+    reproduction.make(chosen)
+    _show(path, reproduction.lines(chosen), plan)
+
+
+def asked_for(words: Sequence[str]) -> tuple[str, ModuleType, Reproduce]:
+    """Read the words: the table's name, its module and the flags. Raises: SpecificationError for what is none."""
+    if not words or words[0].startswith("-"):
+        if any(word in ("-h", "--help") for word in words):
+            parsed(Reproduce, words, "limbeck reproduce NAME")
+        raise SpecificationError(f"Name what to reproduce, before the flags; there is: {', '.join(names())}.")
+    name, *flags = words
+    return name, _module(name), parsed(Reproduce, flags, f"limbeck reproduce {name}")
 
 
 def names() -> list[str]:
@@ -150,8 +157,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _show(path: Path, chosen: Sequence[str], plan: Plan) -> None:
-    lines = [line for line in read_json(path)["rows"] if line["row"] in chosen] if path.is_file() else []
+def _show(path: Path, lines: Sequence[Mapping[str, Any]], plan: Plan) -> None:
     title = "Errors on the test rows" if plan.split == "test" else "Errors on held-out training rows: no result"
     table = Table(title=title)
     for name in ("row", "paper", "mean", "sd", "seeds", "seconds a seed"):
