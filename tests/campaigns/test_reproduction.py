@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 import torch
 
+from limbeck.campaigns import pieces
+from limbeck.campaigns.ground import only_one
 from limbeck.campaigns.means import Means
-from limbeck.campaigns.pieces import PieceTable
+from limbeck.campaigns.pieces import PieceTable, begun_by, note_beginning
 from limbeck.campaigns.reproduction import Found, Plan, Reproduction, Row, answers_of
 from limbeck.errors import RunError, SpecificationError
 from limbeck.files import read_json, read_tensors
@@ -159,6 +161,94 @@ def test_answers_are_those_of_the_runs_own_prepare(tmp_path):
     weights.load_state_dict(_weights(run))
     expected = weights(SCORED().columns["features"].double()).float()
     assert torch.allclose(found.logits, expected) and torch.equal(found.labels, SCORED().labels)
+
+
+def test_a_row_is_made_again_where_its_teacher_has_other_settings(tmp_path):
+    reproduction(tmp_path).make(["taught/T=2", "mean"])
+    made = reproduction(tmp_path, plan(epochs=3))
+    assert made.lines(["taught/T=2"]) == []  # what stands there was taught by another teacher
+    made.make(["taught/T=2", "mean"])
+    assert looks(tmp_path).count("mean") == 2
+    for name in ("taught/T=2", "mean"):
+        (teacher,) = lines(tmp_path)[name]["rests_on"]
+        assert teacher == {"row": "teacher", "pieces": 2, "settings": {"epochs": 3}}
+
+
+def test_what_was_tried_with_another_teacher_stands_beside_it(tmp_path):
+    for epochs in (2, 3):
+        reproduction(tmp_path, plan(epochs=epochs), by_settings=True).make(["mean"])
+    tried = read_json(tmp_path / "table.json")["rows"]
+    assert [line["rests_on"][0]["settings"]["epochs"] for line in tried] == [2, 3]
+
+
+def test_a_student_of_fewer_teachers_is_another(tmp_path):
+    teacher, mean, student = plan().rows
+    fewer = Plan(rows=[teacher, mean, replace(student, needs=lambda _seed: [("teacher", 0)])], scored=SCORED, split="t")
+    one, two = reproduction(tmp_path, fewer), reproduction(tmp_path)
+    assert one.run("taught/T=2", 0).path != two.run("taught/T=2", 0).path
+
+
+def test_finished_runs_of_other_rows_are_refused_before_they_are_scored(tmp_path):
+    reproduction(tmp_path).make(["teacher"])
+
+    def on_fewer(_reader, seed):
+        return replace(blind(seed, epochs=2), data=partial(rows, 20, seed=5))
+
+    other = Plan(rows=[replace(plan().rows[0], train=on_fewer)], scored=SCORED, split="test")
+    (tmp_path / "table.json").unlink()
+    with pytest.raises(RunError, match="was trained on other rows than teacher asks for now; choose another --out"):
+        reproduction(tmp_path, other).make(["teacher"])
+    assert len(looks(tmp_path)) == 2
+
+
+def test_answers_to_other_rows_are_not_taken_for_these(tmp_path):
+    reproduction(tmp_path).make(["teacher"])
+    others = partial(rows, 9, seed=3)
+    made = reproduction(tmp_path, replace(plan(), scored=others))
+    assert len(made.answers("teacher", 0).labels) == 9
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path):
+    reproduction(tmp_path).make(["teacher"])
+    other = PieceTable(tmp_path / "table.json", {"command": "limbeck reproduce another"})
+    with pytest.raises(RunError, match="is another table: its command is limbeck reproduce tiny, and here"):
+        other.has({"row": "teacher", "settings": {}}, 0)
+
+
+def test_two_processes_are_not_at_work_in_one_folder(tmp_path):
+    with (
+        only_one(tmp_path / "runs", "reproduction", "reproduction"),
+        pytest.raises(RunError, match="Another process is at work on the reproduction"),
+    ):
+        reproduction(tmp_path).make(["teacher"])
+
+
+def test_answers_recorded_in_one_precision_teach_no_student_of_another(tmp_path):
+    def in_another(reader, seed):
+        return replace(taught(reader, seed), precision="bfloat16")
+
+    teacher, _, student = plan().rows
+    again = replace(student, name="again/T=2", train=in_another)
+    both_ways = Plan(rows=[teacher, student, again], scored=SCORED, split="test")
+    reproduction(tmp_path, both_ways).make(["taught/T=2", "again/T=2"])
+    kept = [read_json(path)["teacher"]["precision"] for path in (tmp_path / "runs/targets").glob("*/manifest.json")]
+    assert sorted(kept) == ["bfloat16", "float32"]
+
+
+def test_a_piece_tells_the_source_and_the_machine_that_trained_it(tmp_path, monkeypatch):
+    def at(commit, cpu):
+        monkeypatch.setattr(pieces, "source_state", lambda: {"commit": commit, "changed_since": False})
+        monkeypatch.setattr(pieces, "machine", lambda: {"cpu": cpu})
+
+    at("a", "one")
+    note_beginning(tmp_path, ["run"])
+    at("b", "other")
+    told = begun_by(tmp_path, "run")  # scored later and elsewhere
+    assert (told["commit"], told["changed_since"], told["machine"]) == ("a", False, {"cpu": "one"})
+    note_beginning(tmp_path, ["run"], begun={"run"})  # gone on with, by another source
+    assert (begun_by(tmp_path, "run")["commit"], begun_by(tmp_path, "run")["changed_since"]) == ("a", True)
+    note_beginning(tmp_path, ["run"])  # begun anew
+    assert (begun_by(tmp_path, "run")["commit"], begun_by(tmp_path, "run")["changed_since"]) == ("b", False)
 
 
 def _weights(run):

@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from limbeck.cli.main import main
 from limbeck.files import read_json
-from limbeck_recipes.reproductions import mnist
+from limbeck.training.evaluate import Predictions
+from limbeck_recipes.reproductions import mnist, mnist_derived
 from limbeck_recipes.reproductions.mnist import CHOSEN, plan
 from recipes.small_digits import write_small_mnist
 
@@ -129,6 +131,39 @@ def test_wrong_words_get_one_sentence(words, sentence, data, tmp_path, monkeypat
     said = capsys.readouterr().err.strip()
     assert sentence in said and "\n" not in said
     assert not (tmp_path / "results").exists()
+
+
+def test_what_is_no_result_is_not_merged_into_a_table_of_results(data, quick, tmp_path, capsys):
+    before = (quick / "mnist.json").read_text()
+    words = ["reproduce", "mnist", "--data", data, "--validate", "--out", str(tmp_path), "--rows", "teacher"]
+    assert main([*words, "--table", str(quick / "mnist.json")]) == 2
+    assert "mnist.json is another table: its scored is (split validation, quick True" in capsys.readouterr().err
+    assert (quick / "mnist.json").read_text() == before and not (tmp_path / "runs").exists()
+
+
+def test_other_digits_are_refused_in_the_folder_of_earlier_ones(data, quick, tmp_path, capsys):
+    others = str(write_small_mnist(tmp_path / "others", train=310, test=60))
+    words = ["reproduce", "mnist", "--quick", "--out", str(quick), "--rows", "distilled-T20", "--parallel", "1"]
+    assert main([*words, "--data", others]) == 2
+    assert f"holds other digits than {others}; choose another --out." in capsys.readouterr().err
+    same = write_small_mnist(tmp_path / "same", train=300, test=60)
+    assert mnist.digits.unpack(str(same), quick / "digits.safetensors") == quick / "digits.safetensors"
+
+
+def test_a_teacher_that_is_never_wrong_leaves_nothing_to_repair():
+    right = Predictions(ids=torch.arange(2), logits=torch.eye(2), labels=torch.arange(2))
+
+    class Sure:
+        def run(self, name, seed):
+            return self
+
+        def predictions(self, who, split):
+            return right
+
+        def answers(self, name, seed):
+            return right
+
+    assert mnist_derived.repaired("row", lambda: None, Sure(), 0).measures == {"teacher_wrong": 0}
 
 
 def test_help_lists_its_flags(capsys):

@@ -4,7 +4,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,18 +56,22 @@ class PieceTable:
 
         Args:
             path: the file.
-            head: what stands at the top, such as the command that makes the table.
+            head: what stands at the top, such as the command that makes the table; a file with another is refused.
             by_settings: keep a line for each row and settings, as a record of what was tried; else one line a row, and
-                what was made with other settings gives way.
+                what was made with other settings gives way. The settings of the rows that it rests on count, too.
         """
         self._path = path
         self._head = dict(head)
         self._by_settings = by_settings
 
     def has(self, row: Mapping[str, Json], seed: int) -> bool:
-        """Whether a piece stands in the table, made with the row's settings."""
-        same = (line for line in self._lines() if line["row"] == row["row"] and line["settings"] == row["settings"])
-        return any(piece["seed"] == seed for line in same for piece in line["pieces"])
+        """Whether a piece stands in the table, made with the row's settings and those of what it rests on."""
+        line = self.line(row)
+        return line is not None and any(piece["seed"] == seed for piece in line["pieces"])
+
+    def line(self, row: Mapping[str, Json]) -> dict[str, Any] | None:
+        """The line of a row with just these settings. Raises: RunError for a file that is no such table."""
+        return next((line for line in self._lines() if _same_row(line, row) and _same_settings(line, row)), None)
 
     def merge(self, row: Mapping[str, Json], piece: Piece) -> None:
         """Add a piece to its row, or put it in the place of an earlier one at its seed.
@@ -78,7 +82,7 @@ class PieceTable:
         with FileLock(self._path.with_name(f".{self._path.name}.lock")):
             lines = self._lines()
             before = next((line for line in lines if self._is_line_of(line, row)), None)
-            kept = before["pieces"] if before is not None and before["settings"] == row["settings"] else []
+            kept = before["pieces"] if before is not None and _same_settings(before, row) else []
             pieces = sorted([*(old for old in kept if old["seed"] != piece.seed), asdict(piece)], key=_seed)
             line = {**row, **_over_seeds(pieces), "pieces": pieces}
             lines = [line if old is before else old for old in lines] if before is not None else [*lines, line]
@@ -91,8 +95,7 @@ class PieceTable:
             write_json(self._path, {**self._head, "rows": [], **self._whole(), **beside})
 
     def _is_line_of(self, line: Mapping[str, Any], row: Mapping[str, Json]) -> bool:
-        same = line["settings"] == row["settings"]
-        return line["row"] == row["row"] and (same or not self._by_settings)
+        return _same_row(line, row) and (not self._by_settings or _same_settings(line, row))
 
     def _lines(self) -> list[dict[str, Any]]:
         return list(self._whole().get("rows", []))
@@ -103,7 +106,23 @@ class PieceTable:
         found = read_json(self._path)
         if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
             raise RunError(f"{self._path} is no table of a reproduction: it has no list of rows; name another file.")
+        for name, value in self._head.items():
+            if found.get(name, value) != value:
+                apart = f"its {name} is {_told(found[name])}, and here it is {_told(value)}"
+                raise RunError(f"{self._path} is another table: {apart}; name another file.")
         return found
+
+
+def _told(value: Json) -> str:
+    return f"({', '.join(f'{key} {part}' for key, part in value.items())})" if isinstance(value, dict) else str(value)
+
+
+def _same_row(line: Mapping[str, Any], row: Mapping[str, Json]) -> bool:
+    return bool(line["row"] == row["row"])
+
+
+def _same_settings(line: Mapping[str, Any], row: Mapping[str, Json]) -> bool:
+    return bool(line["settings"] == row["settings"] and line.get("rests_on", []) == row.get("rests_on", []))
 
 
 def _seed(piece: Mapping[str, Any]) -> int:
@@ -127,18 +146,28 @@ def spread(values: Sequence[float]) -> dict[str, Json]:
     return {"mean": fmean(values), "sd": sd, "values": list(values)}
 
 
-def note_beginning(folder: Path, names: Sequence[str]) -> None:
-    """Write down, before runs begin, which source they are trained by."""
+def note_beginning(folder: Path, names: Sequence[str], *, begun: Collection[str] = ()) -> None:
+    """Write down, before runs begin, which source trains them and where; those of `begun` are gone on with.
+
+    What is gone on with keeps its note, and is marked as changed since where the source is another by now.
+    """
+    now = _surroundings()
     for name in names:
-        write_json(folder / f"{name}.json", source_state())
+        path = folder / f"{name}.json"
+        before = read_json(path) if name in begun and path.is_file() else now
+        changed = now["changed_since"] or before["changed_since"] or before["commit"] != now["commit"]
+        write_json(path, {**before, "changed_since": changed})
 
 
 def begun_by(folder: Path, name: str | None) -> dict[str, Any]:
-    """The surroundings of a piece: the source that trained it, or that derives it now (None), and this machine."""
+    """The surroundings of a piece: the source and machine that trained it, or that derive it now (None)."""
     noted = folder / f"{name}.json"
-    state = read_json(noted) if name is not None and noted.is_file() else source_state()
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**state, "machine": machine(), "versions": versions(), "time": time}
+    state = read_json(noted) if name is not None and noted.is_file() else {}
+    return {**_surroundings(), **state, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _surroundings() -> dict[str, Any]:
+    return {**source_state(), "machine": machine(), "versions": versions()}
 
 
 def seconds_of(run: Run) -> float:

@@ -8,21 +8,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias, final
+from typing import Any, Protocol, TypeAlias, final
 
+from limbeck.campaigns.ground import only_one
 from limbeck.campaigns.means import Means, executor, with_recorded_targets
 from limbeck.campaigns.pieces import Piece, PieceTable, begun_by, note_beginning, seconds_of
 from limbeck.data.loader import Loader
-from limbeck.errors import SpecificationError
+from limbeck.errors import RunError, SpecificationError
 from limbeck.evidence.ledger import enter_line
 from limbeck.models import caller_of
 from limbeck.specification import Distillation, Json, from_json, hash_of, to_json
 from limbeck.training.evaluate import Predictions, predict_student
 from limbeck.training.place import find_place
 from limbeck.training.rebuild import load_student
-from limbeck.training.resolve import teacher_of
+from limbeck.training.resolve import resolve_data, teacher_of
 from limbeck.training.run import Run
 from limbeck.training.runner import cores
+from limbeck.training.surroundings import rows_of
 from limbeck.types import TransferSet
 
 Named: TypeAlias = tuple[str, int]
@@ -129,6 +131,7 @@ class Reproduction:
         self._table = table
         self._ledger = ledger
         self._means = means
+        self._rows_of: dict[str, Json] = {}
 
     @cached_property
     def scored(self) -> TransferSet:
@@ -138,18 +141,40 @@ class Reproduction:
     def make(self, names: Sequence[str]) -> None:
         """Train, score and merge the rows asked for, family by family; pieces that stand in the table are left alone.
 
-        Raises: what a run raises; Interrupted.
+        Raises: what a run raises; RunError where another process is at work in the folder, where the file is another
+            table, or for a finished run of other rows; Interrupted.
         """
-        for group in self._groups(names):
-            missing = [
-                (row.name, seed) for row in group for seed in row.seeds if not self._table.has(row.as_json(), seed)
-            ]
-            for batch in self._in_turn(missing):
-                self._train([need for piece in batch for need in (*self._needs(*piece), piece)])
-                for piece in batch:
-                    self._score(*piece)
-        if self._plan.beside is not None:
-            self._table.note(self._plan.beside(self))
+        with only_one(self._folder, "reproduction", "reproduction"):
+            for group in self._groups(names):
+                missing = [
+                    (row.name, seed)
+                    for row in group
+                    for seed in row.seeds
+                    if not self._table.has(self._line(row), seed)
+                ]
+                for batch in self._in_turn(missing):
+                    self._train([need for piece in batch for need in (*self._needs(*piece), piece)])
+                    for piece in batch:
+                        self._score(*piece)
+            if self._plan.beside is not None:
+                self._table.note(self._plan.beside(self))
+
+    def lines(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """The table's lines of these rows, made with the plan's settings; none of what was not made yet."""
+        found = (self._table.line(self._line(self._rows[name])) for name in names)
+        return [line for line in found if line is not None]
+
+    def _line(self, row: Row) -> dict[str, Json]:
+        """What stands in the table beside a row's pieces: its own settings, and of each row that it rests on.
+
+        Other settings of a teacher make another student, and so do fewer teachers.
+        """
+        needed = self._needs(row.name, row.seeds[0])
+        rests_on: list[Json] = [
+            {"row": name, "pieces": count, "settings": dict(self._rows[name].settings)}
+            for name, count in _counts(needed).items()
+        ]
+        return {**row.as_json(), "rests_on": rests_on}
 
     def _groups(self, names: Sequence[str]) -> list[list[Row]]:
         """Rows of one family are trained together: more to do side by side."""
@@ -186,7 +211,22 @@ class Reproduction:
             left = [piece for piece in left if piece not in ready]
 
     def _is_missing(self, name: str, seed: int) -> bool:
-        return self._rows[name].train is not None and not self.run(name, seed).finished
+        train, run = self._rows[name].train, self.run(name, seed)
+        if train is None or not run.finished:
+            return train is not None
+        if run.spec["data"] != self._data_of(train(self, seed)):
+            raise RunError(
+                f"The run {run.path} was trained on other rows than {name} asks for now; choose another --out, or "
+                "delete the run to train it again."
+            )
+        return False
+
+    def _data_of(self, spec: Distillation) -> Json:
+        """Number and fingerprint of a specification's rows, loaded once for all that name the same."""
+        key = hash_of([to_json(spec.data), spec.validation, spec.split_seed])
+        if key not in self._rows_of:
+            self._rows_of[key] = dict(rows_of(resolve_data(spec)))
+        return self._rows_of[key]
 
     def _train_now(self, pieces: Sequence[Named]) -> None:
         specs: dict[str, Distillation] = {}
@@ -194,7 +234,8 @@ class Reproduction:
             train = self._rows[name].train
             assert train is not None  # `_is_missing` left the others out
             specs[self._called(name, seed)] = self._taught(train(self, seed))
-        note_beginning(self._folder / "begun", list(specs))
+        begun = {name for name in specs if (self._folder / "runs" / name / "spec.json").is_file()}
+        note_beginning(self._folder / "begun", list(specs), begun=begun)
         what = ", ".join(dict.fromkeys(name.partition("/")[0] for name, _ in pieces))
         executor(self._folder / "runs", self._means)(specs, f"training {what}")
 
@@ -202,15 +243,17 @@ class Reproduction:
         """Return the specification with recorded targets; what asks the same of the same teachers shares them."""
         if not spec.goal.needs_teacher or spec.targets is not None:
             return replace(spec, teacher=None)
-        asked = (spec.data, spec.teacher, spec.prepare, spec.augment, spec.views, spec.view_seed)
+        asked = (spec.data, spec.teacher, spec.prepare, spec.augment, spec.views, spec.view_seed, spec.precision)
         folder = self._folder / "targets" / hash_of([to_json(part) for part in asked])[:16]
         # The folder is known by the teacher, so that it need not be named beside it.
         return replace(with_recorded_targets(spec, folder, self._means), teacher=None)
 
     def _called(self, name: str, seed: int) -> str:
         """What the folder of a piece's run is called: other settings, of its own or of a teacher, are another run."""
-        rests_on = [self._rows[need].settings for need in dict.fromkeys(need for need, _ in self._needs(name, seed))]
-        settings = hash_of([dict(self._rows[name].settings), *(dict(other) for other in rests_on)])
+        counts = _counts(self._needs(name, seed))
+        rests_on = [dict(self._rows[need].settings) for need in counts]
+        several: list[Json] = [[need, count] for need, count in counts.items() if count > 1]  # ten teachers, or two
+        settings = hash_of([dict(self._rows[name].settings), *rests_on, *several])
         return f"{name.replace('/', ',')}-{seed}-{settings[:6]}"
 
     def run(self, name: str, seed: int) -> Run:
@@ -218,15 +261,19 @@ class Reproduction:
         return Run(self._folder / "runs" / self._called(name, seed))
 
     def answers(self, name: str, seed: int) -> Predictions:
-        """The answers of a piece's student to the scored rows, kept beside the runs."""
-        path = self._folder / "answers" / f"{self._called(name, seed)}.safetensors"
+        """The answers of a piece's student to the scored rows, kept beside the runs; of other weights or rows, anew."""
+        run = self.run(name, seed)
+        asked = hash_of([Run.open(run.path).summary["student"]["fingerprint"], self.scored.fingerprint])
+        path = self._folder / "answers" / f"{self._called(name, seed)}-{asked[:6]}.safetensors"
         if not path.is_file():
-            answers_of(self.run(name, seed), self.scored).save(path)
+            answers_of(run, self.scored).save(path)
         return Predictions.load(path)
 
     def _score(self, name: str, seed: int) -> None:
         """Enter the scoring in the ledger, look, and merge what was found into the table."""
         row = self._rows[name]
+        if self._table.has(self._line(row), seed):  # another folder's process was quicker, or it was asked for twice
+            return
         if self._ledger is not None:
             enter_line(self._ledger, split=self._plan.split, rows=len(self.scored), who=name, seed=seed)
         found = Found(predictions=self.answers(name, seed)) if row.found is None else row.found(self, seed)
@@ -241,8 +288,14 @@ class Reproduction:
             seconds=0.0 if trained is None else seconds_of(self.run(name, seed)),
             **begun_by(self._folder / "begun", trained),
         )
-        self._table.merge(row.as_json(), piece)
+        self._table.merge(self._line(row), piece)
         self._means.watcher.say(f"{name}, seed {seed}: {wrong} of {len(labels)} wrong")
+
+
+def _counts(pieces: Sequence[Named]) -> dict[str, int]:
+    """How many pieces there are of each row, in the order of the rows' first."""
+    names = [name for name, _ in pieces]
+    return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
 def answers_of(run: Run, rows: TransferSet) -> Predictions:

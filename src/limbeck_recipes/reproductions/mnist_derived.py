@@ -72,7 +72,9 @@ def repaired(name: str, source: Callable[[], TensorSet], reader: Reader, seed: i
     if ours is not None and theirs is not None and ours.labels is not None:
         lost = theirs.logits.argmax(-1) != ours.labels
         right = (ours.logits.argmax(-1) == ours.labels)[lost]
-        measures = {"teacher_wrong": int(lost.sum()), "repaired_share": float(right.double().mean())}
+        measures = {"teacher_wrong": int(lost.sum())}
+        if len(right):  # of a teacher that gets every row right there is nothing to repair
+            measures["repaired_share"] = float(right.double().mean())
     return Found(predictions=reader.answers(name, seed), measures=measures)
 
 

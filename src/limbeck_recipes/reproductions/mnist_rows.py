@@ -3,7 +3,7 @@
 The images are unpacked once into a file of tensors, so that some hundred runs need not decode them each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from limbeck.data.order import private_generator
 from limbeck.data.splits import Splits, hold_out, stratified_sample
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import DataError
-from limbeck.files import read_tensors, write_tensors
+from limbeck.files import read_json, read_tensors, write_json, write_tensors
 from limbeck.types import TransferSet
 
 CLASSES = tuple("0123456789")
@@ -26,14 +26,32 @@ HELD_OUT = 1 / 6
 def unpack(data: str, out: Path) -> Path:
     """Write all images and labels of MNIST, read from a folder or a hub id, into a file of tensors; return its path.
 
-    A file that stands there is taken as it is. Raises: DataError for data that are no digits with a test split.
+    A file that stands there is taken as it is where it was unpacked from these data, which a note beside it tells; else
+    it is compared with them.
+    Raises: DataError for data that are no digits with a test split, and for a file that holds others.
     """
+    source = str(Path(data).resolve()) if Path(data).exists() else data
+    note = out.with_suffix(".json")
+    if out.is_file() and note.is_file() and read_json(note) == {"data": source}:
+        return out
+    found = _digits(data)
     if not out.is_file():
-        splits = load(data)
-        if not isinstance(splits, Splits) or splits.test is None:
-            raise DataError(f"{data} has no test split; MNIST has 60,000 training rows and 10,000 test rows.")
-        write_tensors(out, {**_tensors("train", splits.train), **_tensors("test", splits.test)})
+        write_tensors(out, found)
+    elif not _same(found, read_tensors(out)):
+        raise DataError(f"{out} holds other digits than {data}; choose another --out.")
+    write_json(note, {"data": source})
     return out
+
+
+def _digits(data: str) -> dict[str, Tensor]:
+    splits = load(data)
+    if not isinstance(splits, Splits) or splits.test is None:
+        raise DataError(f"{data} has no test split; MNIST has 60,000 training rows and 10,000 test rows.")
+    return {**_tensors("train", splits.train), **_tensors("test", splits.test)}
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _tensors(name: str, rows: TransferSet) -> dict[str, Tensor]:
