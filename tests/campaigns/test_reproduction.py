@@ -1,6 +1,8 @@
 """A table made row by row: what is trained, what is taken as it is, what is merged, and that each look is recorded."""
 
 import json
+import os
+import shutil
 import statistics
 from dataclasses import replace
 from functools import partial
@@ -11,7 +13,7 @@ import torch
 from limbeck.campaigns import pieces
 from limbeck.campaigns.ground import only_one
 from limbeck.campaigns.means import Means
-from limbeck.campaigns.pieces import PieceTable, begun_by, note_beginning
+from limbeck.campaigns.pieces import PieceTable, begun_by, note_beginning, seconds_of
 from limbeck.campaigns.reproduction import Found, Plan, Reproduction, Row, answers_of
 from limbeck.errors import RunError, SpecificationError
 from limbeck.files import read_json, read_tensors
@@ -20,6 +22,7 @@ from limbeck.specification import EnsembleOf
 from limbeck.training.distill import distill
 from limbeck.training.evaluate import Predictions
 from limbeck.training.progress import Silent
+from limbeck.training.run import Run
 from tiny import alone, doubled, rows, splits_alone
 
 SCORED = partial(rows, 17, seed=2)
@@ -240,15 +243,38 @@ def test_a_piece_tells_the_source_and_the_machine_that_trained_it(tmp_path, monk
         monkeypatch.setattr(pieces, "source_state", lambda: {"commit": commit, "changed_since": False})
         monkeypatch.setattr(pieces, "machine", lambda: {"cpu": cpu})
 
+    run = Run(tmp_path / "run")
     at("a", "one")
-    note_beginning(tmp_path, ["run"])
+    note_beginning(tmp_path, [run])
     at("b", "other")
     told = begun_by(tmp_path, "run")  # scored later and elsewhere
     assert (told["commit"], told["changed_since"], told["machine"]) == ("a", False, {"cpu": "one"})
-    note_beginning(tmp_path, ["run"], begun={"run"})  # gone on with, by another source
+    _write_at(run.path / "spec.json", 100)
+    _write_at(run.checkpoints / "last-00000001", 130)
+    note_beginning(tmp_path, [run])  # gone on with, by another source
     assert (begun_by(tmp_path, "run")["commit"], begun_by(tmp_path, "run")["changed_since"]) == ("a", True)
-    note_beginning(tmp_path, ["run"])  # begun anew
+    shutil.rmtree(run.path)
+    note_beginning(tmp_path, [run])  # begun anew
     assert (begun_by(tmp_path, "run")["commit"], begun_by(tmp_path, "run")["changed_since"]) == ("b", False)
+
+
+def test_seconds_of_a_run_that_was_stopped_are_those_of_all_sittings_and_of_no_pause(tmp_path):
+    run = Run(tmp_path / "run")
+    note_beginning(tmp_path, [run])
+    for began, saved in ((100, 130), (1000, 1050)):
+        _write_at(run.path / "spec.json", began)
+        _write_at(run.checkpoints / "last-00000001", saved)
+        note_beginning(tmp_path, [run])
+        note_beginning(tmp_path, [run])  # stopped again before it wrote anything
+    _write_at(run.path / "spec.json", 5000)
+    _write_at(run.path / "summary.json", 5007)
+    assert seconds_of(tmp_path, run) == 30 + 50 + 7
+
+
+def _write_at(path, when):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    os.utime(path, (when, when))
 
 
 def _weights(run):

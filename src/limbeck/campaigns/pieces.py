@@ -4,7 +4,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,23 +146,34 @@ def spread(values: Sequence[float]) -> dict[str, Json]:
     return {"mean": fmean(values), "sd": sd, "values": list(values)}
 
 
-def note_beginning(folder: Path, names: Sequence[str], *, begun: Collection[str] = ()) -> None:
-    """Write down, before runs begin, which source trains them and where; those of `begun` are gone on with.
+def note_beginning(folder: Path, runs: Sequence[Run]) -> None:
+    """Write down, before runs begin, which source trains them and where.
 
-    What is gone on with keeps its note, and is marked as changed since where the source is another by now.
+    A run that left a checkpoint is gone on with: it keeps its note, is marked as changed since where the source is
+    another by now, and the seconds of the sittings so far are added.
     """
     now = _surroundings()
-    for name in names:
-        path = folder / f"{name}.json"
-        before = read_json(path) if name in begun and path.is_file() else now
+    for run in runs:
+        path, so_far = folder / f"{run.path.name}.json", _sitting(run)
+        before = read_json(path) if so_far and path.is_file() else now
         changed = now["changed_since"] or before["changed_since"] or before["commit"] != now["commit"]
-        write_json(path, {**before, "changed_since": changed})
+        write_json(path, {**before, "changed_since": changed, "sittings": {**before.get("sittings", {}), **so_far}})
+
+
+def _sitting(run: Run) -> dict[str, float]:
+    """The seconds from when a run was last begun or gone on with to its last checkpoint, by that time; {} without."""
+    saved = sorted(run.checkpoints.glob("last-*"))
+    if not saved or not (run.path / "spec.json").is_file():
+        return {}
+    began = (run.path / "spec.json").stat().st_mtime
+    return {str(began): max(0.0, saved[-1].stat().st_mtime - began)}
 
 
 def begun_by(folder: Path, name: str | None) -> dict[str, Any]:
     """The surroundings of a piece: the source and machine that trained it, or that derive it now (None)."""
     noted = folder / f"{name}.json"
-    state = read_json(noted) if name is not None and noted.is_file() else {}
+    state = dict(read_json(noted)) if name is not None and noted.is_file() else {}
+    state.pop("sittings", None)
     return {**_surroundings(), **state, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
@@ -170,10 +181,15 @@ def _surroundings() -> dict[str, Any]:
     return {**source_state(), "machine": machine(), "versions": versions()}
 
 
-def seconds_of(run: Run) -> float:
-    """How long a run took: from its specification, which is written before the first step, to its summary."""
+def seconds_of(folder: Path, run: Run) -> float:
+    """How long a run took: from its specification, which is written before the first step, to its summary.
+
+    Going on writes the specification again; the sittings before, up to their checkpoints, stand in `folder`'s note.
+    """
     begun, ended = ((run.path / name).stat().st_mtime for name in ("spec.json", "summary.json"))
-    return round(ended - begun, 1)
+    noted = folder / f"{run.path.name}.json"
+    sittings: dict[str, float] = read_json(noted).get("sittings", {}) if noted.is_file() else {}
+    return round(ended - begun + sum(seconds for began, seconds in sittings.items() if began != str(begun)), 1)
 
 
 def source_state() -> dict[str, Json]:

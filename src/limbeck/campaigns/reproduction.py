@@ -234,8 +234,7 @@ class Reproduction:
             train = self._rows[name].train
             assert train is not None  # `_is_missing` left the others out
             specs[self._called(name, seed)] = self._taught(train(self, seed))
-        begun = {name for name in specs if (self._folder / "runs" / name / "spec.json").is_file()}
-        note_beginning(self._folder / "begun", list(specs), begun=begun)
+        note_beginning(self._folder / "begun", [self.run(*piece) for piece in pieces])
         what = ", ".join(dict.fromkeys(name.partition("/")[0] for name, _ in pieces))
         executor(self._folder / "runs", self._means)(specs, f"training {what}")
 
@@ -285,7 +284,7 @@ class Reproduction:
             seed=seed,
             errors=wrong,
             measures=dict(found.measures),
-            seconds=0.0 if trained is None else seconds_of(self.run(name, seed)),
+            seconds=0.0 if trained is None else seconds_of(self._folder / "begun", self.run(name, seed)),
             **begun_by(self._folder / "begun", trained),
         )
         self._table.merge(self._line(row), piece)
