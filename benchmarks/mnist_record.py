@@ -141,7 +141,14 @@ def _tried(path: Path) -> dict[str, list[Mapping[str, Any]]]:
 
 def _looks(path: Path) -> Counter[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return Counter(json.loads(line)["who"] for line in lines if line.strip())
+    return Counter(_who(line) for line in lines if line.strip())
+
+
+def _who(line: str) -> str:
+    try:
+        return str(json.loads(line)["who"])
+    except (ValueError, KeyError):
+        return ""  # cut short by a kill: a look all the same, of nobody knows what
 
 
 def difference(first: Line | None, second: Line | None, *, of: int = 1) -> PairedDifference | None:

@@ -142,7 +142,7 @@ def test_a_row_alone_in_another_folder_gives_the_same_figures(tmp_path):
 
 
 def test_other_settings_take_the_place_of_a_row_or_stand_beside_it(tmp_path):
-    for folder, more in ((tmp_path / "table", {}), (tmp_path / "tried", {"by_settings": True})):
+    for folder, more in ((tmp_path / "table", {"replace": True}), (tmp_path / "tried", {"by_settings": True})):
         reproduction(folder, **more).make(["teacher"])
         reproduction(folder, plan(epochs=3), **more).make(["teacher"])
     assert lines(tmp_path / "table")["teacher"]["settings"] == {"epochs": 3}
@@ -168,13 +168,35 @@ def test_answers_are_those_of_the_runs_own_prepare(tmp_path):
 
 def test_a_row_is_made_again_where_its_teacher_has_other_settings(tmp_path):
     reproduction(tmp_path).make(["taught/T=2", "mean"])
-    made = reproduction(tmp_path, plan(epochs=3))
+    made = reproduction(tmp_path, plan(epochs=3), replace=True)
     assert made.lines(["taught/T=2"]) == []  # what stands there was taught by another teacher
     made.make(["taught/T=2", "mean"])
     assert looks(tmp_path).count("mean") == 2
     for name in ("taught/T=2", "mean"):
         (teacher,) = lines(tmp_path)[name]["rests_on"]
         assert teacher == {"row": "teacher", "pieces": 2, "settings": {"epochs": 3}}
+
+
+def test_other_settings_put_out_a_row_on_purpose_alone(tmp_path):
+    reproduction(tmp_path).make(["teacher", "mean"])
+    for name in ("teacher", "mean"):
+        with pytest.raises(RunError, match=f"holds {name} with other settings than those chosen now"):
+            reproduction(tmp_path, plan(epochs=3)).make([name])
+    assert looks(tmp_path).count("teacher") == 2  # nothing was trained or scored
+
+
+def test_a_teacher_that_was_trained_again_in_its_folder_is_asked_again(tmp_path):
+    made = reproduction(tmp_path)
+    made.make(["taught/T=2"])
+    before = set((tmp_path / "runs" / "targets").iterdir())
+    for seed in (0, 1):
+        folder = made.run("teacher", seed).path
+        shutil.rmtree(folder)
+        distill(blind(seed + 7, epochs=2), folder, watcher=Silent())
+        shutil.rmtree(made.run("taught/T=2", seed).path)
+    (tmp_path / "table.json").unlink()
+    reproduction(tmp_path).make(["taught/T=2"])
+    assert set((tmp_path / "runs" / "targets").iterdir()) - before
 
 
 def test_what_was_tried_with_another_teacher_stands_beside_it(tmp_path):

@@ -123,6 +123,11 @@ def test_every_row_that_the_paper_gives_a_figure_for_has_it(data, tmp_path):
         (["mnist", "--data", "DATA", "--validate", "--set", "epochs"], "--set takes ROW.NAME=VALUE"),
         (["mnist", "--data", "DATA", "--validate", "--set", "teacher.epoch=2"], "There is no setting 'epoch'"),
         (["mnist", "--data", "DATA", "--validate", "--set", "techer.epochs=2"], "There are no settings of 'techer'"),
+        (
+            ["mnist", "--data", "DATA", "--validate", "--set", "teacher.rate=x"],
+            "The setting rate takes float. Got 'x'.",
+        ),
+        (["mnist", "--data", "DATA", "--validate", "--set", "rate.rate=1.0"], "cannot be changed: rate"),
     ],
 )
 def test_wrong_words_get_one_sentence(words, sentence, data, tmp_path, monkeypatch, capsys):

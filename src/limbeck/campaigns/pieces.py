@@ -51,18 +51,22 @@ class Piece:
 class PieceTable:
     """A JSON file with a line for each row, and the pieces of each."""
 
-    def __init__(self, path: Path, head: Mapping[str, Json], *, by_settings: bool = False) -> None:
+    def __init__(
+        self, path: Path, head: Mapping[str, Json], *, by_settings: bool = False, replace: bool = False
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             path: the file.
             head: what stands at the top, such as the command that makes the table; a file with another is refused.
-            by_settings: keep a line for each row and settings, as a record of what was tried; else one line a row, and
-                what was made with other settings gives way. The settings of the rows that it rests on count, too.
+            by_settings: keep a line for each row and settings, as a record of what was tried; else one line a row. The
+                settings of the rows that it rests on count, too.
+            replace: let what was made with other settings give way, where there is one line a row; else it is refused.
         """
         self._path = path
         self._head = dict(head)
         self._by_settings = by_settings
+        self._replace = replace
 
     def has(self, row: Mapping[str, Json], seed: int) -> bool:
         """Whether a piece stands in the table, made with the row's settings and those of what it rests on."""
@@ -72,6 +76,15 @@ class PieceTable:
     def line(self, row: Mapping[str, Json]) -> dict[str, Any] | None:
         """The line of a row with just these settings. Raises: RunError for a file that is no such table."""
         return next((line for line in self._lines() if _same_row(line, row) and _same_settings(line, row)), None)
+
+    def require_room(self, row: Mapping[str, Json]) -> None:
+        """Refuse, before any time is spent on it, a row that would put out one of other settings. Raises: RunError."""
+        others = [line for line in self._lines() if _same_row(line, row) and not _same_settings(line, row)]
+        if others and not (self._by_settings or self._replace):
+            raise RunError(
+                f"{self._path} holds {row['row']} with other settings than those chosen now; name another table, or "
+                "replace it on purpose (--replace)."
+            )
 
     def merge(self, row: Mapping[str, Json], piece: Piece) -> None:
         """Add a piece to its row, or put it in the place of an earlier one at its seed.

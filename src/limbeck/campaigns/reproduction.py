@@ -17,7 +17,7 @@ from limbeck.data.loader import Loader
 from limbeck.errors import RunError, SpecificationError
 from limbeck.evidence.ledger import enter_line
 from limbeck.models import caller_of
-from limbeck.specification import Distillation, Json, from_json, hash_of, to_json
+from limbeck.specification import Distillation, EnsembleOf, Json, from_json, hash_of, to_json
 from limbeck.training.evaluate import Predictions, predict_student
 from limbeck.training.place import find_place
 from limbeck.training.rebuild import load_student
@@ -72,6 +72,8 @@ class Row:
     """Errors on the scored rows in the publication."""
     goal: float | None = None
     """At most so many errors are hoped for in the mean."""
+    aside: bool = False
+    """Whether it is there for others to rest on, and made for itself only where it is asked for by name."""
     x: float | str | None = None
     """Where a row of a family stands in it."""
     train: Callable[[Reader, int], Distillation] | None = None
@@ -142,8 +144,10 @@ class Reproduction:
         """Train, score and merge the rows asked for, family by family; pieces that stand in the table are left alone.
 
         Raises: what a run raises; RunError where another process is at work in the folder, where the file is another
-            table, or for a finished run of other rows; Interrupted.
+            table, where a row stands in it with other settings, or for a finished run of other rows; Interrupted.
         """
+        for name in names:
+            self._table.require_room(self._line(self._rows[name]))
         with only_one(self._folder, "reproduction", "reproduction"):
             for group in self._groups(names):
                 missing = [
@@ -243,7 +247,8 @@ class Reproduction:
         if not spec.goal.needs_teacher or spec.targets is not None:
             return replace(spec, teacher=None)
         asked = (spec.data, spec.teacher, spec.prepare, spec.augment, spec.views, spec.view_seed, spec.precision)
-        folder = self._folder / "targets" / hash_of([to_json(part) for part in asked])[:16]
+        key = hash_of([*(to_json(part) for part in asked), *_weights_of(spec.teacher)])
+        folder = self._folder / "targets" / key[:16]
         # The folder is known by the teacher, so that it need not be named beside it.
         return replace(with_recorded_targets(spec, folder, self._means), teacher=None)
 
@@ -274,7 +279,8 @@ class Reproduction:
         if self._table.has(self._line(row), seed):  # another folder's process was quicker, or it was asked for twice
             return
         if self._ledger is not None:
-            enter_line(self._ledger, split=self._plan.split, rows=len(self.scored), who=name, seed=seed)
+            where = self._called(name, seed)
+            enter_line(self._ledger, split=self._plan.split, rows=len(self.scored), who=name, seed=seed, run=where)
         found = Found(predictions=self.answers(name, seed)) if row.found is None else row.found(self, seed)
         labels = found.predictions.labels
         assert labels is not None  # rows without labels cannot be scored
@@ -289,6 +295,12 @@ class Reproduction:
         )
         self._table.merge(self._line(row), piece)
         self._means.watcher.say(f"{name}, seed {seed}: {wrong} of {len(labels)} wrong")
+
+
+def _weights_of(teacher: Any) -> list[Json]:
+    """Fingerprints of teachers that are finished runs: one trained again in the same folder is another."""
+    members = teacher.members if isinstance(teacher, EnsembleOf) else [teacher]
+    return [Run.open(one).summary["student"]["fingerprint"] for one in members if isinstance(one, str | Path)]
 
 
 def _counts(pieces: Sequence[Named]) -> dict[str, int]:

@@ -97,7 +97,7 @@ def _plain_warnings() -> Iterator[None]:
 
 def _again(words: Sequence[str]) -> str:
     kept = [word for word in words if word not in ("--overwrite", "--resume")]
-    return shlex.join(["limbeck", *kept, "--resume"])
+    return shlex.join(["limbeck", *kept, *(["--resume"] if words[:1] in RESUMABLE else [])])
 
 
 def _help() -> str:

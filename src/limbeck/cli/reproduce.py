@@ -50,7 +50,9 @@ class Reproduce:
     table: Path | None = None
     """The JSON file that the results are merged into; results/NAME.json unless given."""
     ledger: Path | None = None
-    """The file of scorings of test rows, a line each; beside the table unless given."""
+    """The file of scorings of test rows, a line each, whatever table they go to; results/NAME-test-ledger.jsonl."""
+    replace: bool = False
+    """Let rows that stand in the table with other settings give way; each is another look at the test rows."""
     parallel: int | None = None
     """How many processes train at once, at most; one per core unless given."""
     backend: Backend = "loky"
@@ -81,8 +83,8 @@ def run(words: Sequence[str]) -> None:
     scored = plan.scored()
     kind: Json = {"split": plan.split, "quick": asked.quick, "rows": len(scored), "content": scored.fingerprint[:12]}
     head: dict[str, Json] = {"command": shlex.join(["limbeck", "reproduce", name]), "scored": kind}
-    ledger = None if scope != "final" else asked.ledger or path.with_name(f"{path.stem}-test-ledger.jsonl")
-    table = PieceTable(path, head, by_settings=asked.validate)
+    ledger = None if scope != "final" else asked.ledger or Path("results") / f"{name}-test-ledger.jsonl"
+    table = PieceTable(path, head, by_settings=asked.validate, replace=asked.replace)
     means = Means(parallel=asked.parallel, backend=asked.backend, engine=asked.engine)
     reproduction = Reproduction(plan, folder, table=table, ledger=ledger, means=means)
     reproduction.make(chosen)
@@ -131,7 +133,7 @@ def _chosen(plan: Plan, rows: Sequence[str]) -> list[str]:
             close = difflib.get_close_matches(asked, [*known, *families], n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(_short(plan))}."
             raise SpecificationError(f"The table has no row {asked!r}. {hint}")
-    return [row.name for row in plan.rows if not rows or row.name in rows or row.family in rows]
+    return [row.name for row in plan.rows if row.name in rows or row.family in rows or not (rows or row.aside)]
 
 
 def _short(plan: Plan) -> list[str]:

@@ -45,7 +45,7 @@ def enter(folder: Path, *, rows: int, who: str) -> None:
     append_json(folder / LEDGER, {"time": time, "split": "test", "rows": rows, "who": who})
 
 
-def enter_line(path: Path, *, split: str, rows: int, who: str, seed: int) -> None:
+def enter_line(path: Path, *, split: str, rows: int, who: str, seed: int, run: str) -> None:
     """Enter a scoring into a ledger that many runs share; call it before the rows are looked at.
 
     Args:
@@ -54,9 +54,10 @@ def enter_line(path: Path, *, split: str, rows: int, who: str, seed: int) -> Non
         rows: how many are scored.
         who: what is scored, for people.
         seed: of the run.
+        run: what tells it from others of that name and seed, such as its folder.
     """
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    append_json(path, {"time": time, "split": split, "rows": rows, "who": who, "seed": seed})
+    append_json(path, {"time": time, "split": split, "rows": rows, "who": who, "seed": seed, "run": run})
 
 
 def _looks(ledger: Path) -> int:

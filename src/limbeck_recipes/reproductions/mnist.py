@@ -127,7 +127,11 @@ class _Section:
 
     def settings(self, name: str, **others: Any) -> Settings:
         """What was chosen for a row, with whatever tells it from others of its family."""
-        found = CHOSEN[name].changed(others).changed(self.changes.get(name, {}))
+        changes = self.changes.get(name, {})
+        fixed = sorted(set(others) & set(changes))
+        if fixed:
+            raise SpecificationError(f"What makes the rows of {name!r} what they are cannot be changed: {fixed[0]}.")
+        found = CHOSEN[name].changed(others).changed(changes)
         if not self.quick:
             return found
         epochs = max(1, round(found.epochs / QUICK_EPOCHS))
@@ -143,7 +147,9 @@ class _Section:
 
     def trained(self, name: str, about: str, settings: Settings, **others: Any) -> Row:
         """A row of networks that learn from labels, from one teacher a seed, or from several."""
-        taught_by: Callable[[int], Sequence[Named]] = others.pop("taught_by", lambda _seed: ())
+        taught_by: Callable[[int], Sequence[Named]] = others.pop("taught_by", _nobody)
+        if not settings.has_teacher:
+            taught_by = _nobody
         mean: Mean = others.pop("mean", "arithmetic")
         source = others.pop("source", self.source)
 
@@ -190,10 +196,13 @@ class _Section:
         about = "The same on labels alone, with jitter, dropout, constrained weights and smoothing, tuned as long."
         yield self.trained("student-alone-tuned", about, self.settings("student-alone-tuned"))
         about = "Two layers of 800 taught by one teacher at T = 20, on images that are not moved."
-        yield self.trained("distilled-T20", about, self.settings("distilled-T20"), taught_by=_one)
+        settings = self.settings("distilled-T20", temperature=20.0, jitter=0, elastic=0.0)
+        yield self.trained("distilled-T20", about, settings, taught_by=_one)
 
     def _ensembles(self) -> Iterator[Row]:
         count = 2 * self.seeds - 2
+        if not count:  # at one seed nothing is left of the two teachers
+            return
         for mean in ("arithmetic", "geometric"):
             about = f"The {mean} mean of {count} of the {count + 2} teachers; the pools overlap."
             name = f"ensemble-{mean}"
@@ -211,7 +220,8 @@ class _Section:
     def _best(self) -> Iterator[Row]:
         about = "A teacher of the best recipe: as the others, on elastic distortions."
         members = tuple(range(BEST_TEACHERS))
-        yield self.trained("best-teacher", about, self.settings("best-teacher"), seeds=members)
+        row = self.trained("best-teacher", about, self.settings("best-teacher"), seeds=members)
+        yield replace(row, aside=True)
         about = f"The 2×800 student taught by {BEST_TEACHERS} such teachers on elastic distortions."
         pool = [("best-teacher", member) for member in members]
         yield self.trained("best-recipe", about, self.settings("best-recipe"), taught_by=lambda _seed: pool)
@@ -232,7 +242,7 @@ class _Section:
         asked |= {"matching": {"matching": 1.0, "soft": 0.0}}
         asked |= {f"edited-{share:g}": {"edited": share} for share in (0.1, 0.3)}
         for name, changed in asked.items():
-            about = f"Two layers of 300: {OBJECTIVES.get(name.partition('-')[0], name)}."
+            about = f"Two layers of 300: {OBJECTIVES.get(name) or OBJECTIVES[name.partition('-')[0]]}."
             settings = self.settings("objective", **changed)
             row = self.trained(f"objective/{name}", about, settings, taught_by=_one, x=name)
             yield replace(row, found=partial(derived.repaired, row.name, self.source))
@@ -257,10 +267,13 @@ class _Section:
     def _fewer(self) -> Iterator[Row]:
         whole = self.settings("fewer-rows")
         for share in self.some(SHARES):
-            for kind, changed in KINDS.items():
-                settings = whole.changed({**changed, "epochs": max(1, round(whole.epochs / share))})
+            epochs = max(1, round(whole.epochs / share))
+            for kind, changed in WITH_VIEWS.items():
+                views = min(VIEWS, epochs) if "jitter" in changed else None
+                settings = whole.changed({**changed, "epochs": epochs, "views": views})
                 source = partial(digits.share_of, self.source, share)
-                about = f"Two layers of 300 on {share:.0%} of the rows, {kind} targets, as many steps as on all."
+                told = f"{kind.partition('-')[0]} targets{', jittered views' if views else ''}"
+                about = f"Two layers of 300 on {share:.0%} of the rows, {told}, as many steps as on all."
                 name = f"fewer-rows/{kind}@{share:g}"
                 yield self.trained(name, about, settings, taught_by=_one, source=source, x=share)
 
@@ -297,12 +310,20 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "hard": {"hard": 1.0, "soft": 0.0},
     "both": {"hard": 0.1, "soft": 0.9},
 }
+WITH_VIEWS = {**KINDS, **{f"{kind}-views": {**KINDS[kind], "jitter": 2} for kind in ("soft", "hard")}}
+VIEWS = 12
+"""Recorded views of the rows that are jittered, where there are fewer rows."""
 OBJECTIVES = {
     "soft": "soft targets alone",
-    "hard": "soft targets and labels, weighted",
+    "hard": "labels alone",
+    **{f"hard-{share:g}": f"soft targets and labels, the labels with a weight of {share:g}" for share in HARD_SHARES},
     "matching": "logit matching",
     "edited": "labels edited into the soft targets",
 }
+
+
+def _nobody(_seed: int) -> Sequence[Named]:
+    return ()
 
 
 def _one(seed: int) -> Sequence[Named]:

@@ -4,7 +4,7 @@ One record a row, of plain numbers: it goes into the table beside what came out.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, final
 
 from limbeck.errors import ArgumentError
@@ -57,11 +57,22 @@ class Settings:
     views: int | None = None
     """How many views there are; None for a new one each epoch."""
 
+    @property
+    def has_teacher(self) -> bool:
+        """Whether anything is asked of it that needs one."""
+        return bool(self.soft or self.matching or self.edited)
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """Return the settings with others in place of some. Raises: ArgumentError for a name that is none of them."""
-        unknown = sorted(set(changes) - set(asdict(self)))
-        if unknown:
-            raise ArgumentError(f"There is no setting {unknown[0]!r}; there are: {', '.join(asdict(self))}.")
+        """Return the settings with others in place of some.
+
+        Raises: ArgumentError for a name that is none of them, or a value of another kind than the field's.
+        """
+        kinds = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(self)}
+        for name, value in changes.items():
+            if name not in kinds:
+                raise ArgumentError(f"There is no setting {name!r}; there are: {', '.join(kinds)}.")
+            if not _fits(value, kinds[name]):
+                raise ArgumentError(f"The setting {name} takes {kinds[name]}. Got {value!r}.")
         return replace(self, **changes)
 
     def told(self) -> dict[str, Json]:
@@ -70,3 +81,12 @@ class Settings:
         unused = Settings(hard=0.0)
         fields = asdict(self)
         return {name: fields[name] for name in fields if name in always or fields[name] != getattr(unused, name)}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value is of the kind that a field's annotation names; a whole number is a float, too."""
+    if value is None:
+        return kind.endswith("None")
+    if isinstance(value, bool) or kind == "bool":
+        return isinstance(value, bool) and kind == "bool"
+    return isinstance(value, int) or (isinstance(value, float) and kind.startswith("float"))
