@@ -7,6 +7,7 @@ from statistics import fmean
 from mnist_record import NOT_YET, Line, Table, apart, count, difference, gap, listed, paired, signed, spread
 
 KINDS = {"soft": "soft targets", "hard": "labels alone", "both": "both"}
+WITH_VIEWS = {**KINDS, "soft-views": "soft targets, views", "hard-views": "labels alone, views"}
 CORRECTED = "95 % intervals over paired seeds, corrected for the number of comparisons"
 
 
@@ -166,19 +167,19 @@ def _than(side: int) -> str:
 
 def fewer_rows(table: Table) -> Iterator[str]:
     """Soft targets, labels, and both, on ever fewer rows."""
-    curves = {kind: table.curve("fewer-rows", kind) for kind in KINDS}
+    curves = {kind: table.curve("fewer-rows", kind) for kind in WITH_VIEWS}
     if not any(curves.values()):
         yield NOT_YET
         return
     ends = "; ".join(
-        f"{KINDS[kind]} from {count(lines[-1].mean)} on {_share(lines[-1].x)} to {count(lines[0].mean)} on "
+        f"{WITH_VIEWS[kind]} from {count(lines[-1].mean)} on {_share(lines[-1].x)} to {count(lines[0].mean)} on "
         f"{_share(lines[0].x)} of the rows"
         for kind, lines in curves.items()
         if lines
     )
     yield from shown("fewer-rows", f"Test errors against the share of the training rows, both logarithmic: {ends}.")
-    heads = " | ".join(KINDS.values())
-    yield from (f"| rows | {heads} | labels alone − soft targets |", "| ---: | ---: | ---: | ---: | ---: |")
+    heads = " | ".join(WITH_VIEWS.values())
+    yield from (f"| rows | {heads} | labels alone − soft targets |", f"| ---: |{' ---: |' * (len(WITH_VIEWS) + 1)}")
     shares = sorted({line.x for lines in curves.values() for line in lines}, reverse=True)
     for share in shares:
         at = {kind: next((line for line in lines if line.x == share), None) for kind, lines in curves.items()}

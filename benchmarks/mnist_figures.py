@@ -20,7 +20,7 @@ from mnist_series import Series, digest
 
 from limbeck.evidence.published import against_published
 
-BLUE, ORANGE, GREEN = "#0b6e99", "#c4501b", "#5b7f1e"
+BLUE, ORANGE, GREEN, VIOLET, BROWN = "#0b6e99", "#c4501b", "#5b7f1e", "#7a4fa3", "#8a6d3b"
 INK, FAINT, GRID, CLAIM = "#222222", "#5f5f5f", "#e3e3e3", "#f3ecd9"
 STYLE = {
     "svg.fonttype": "path",
@@ -185,7 +185,7 @@ def _fewer_rows(data: Series) -> Figure:
 
 
 def _marks() -> list[tuple[str, str]]:
-    return [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^")]
+    return [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (VIOLET, "D"), (BROWN, "v")]
 
 
 def _rates(data: Series) -> Figure:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnist_families import KINDS, objective_words
+from mnist_families import KINDS, WITH_VIEWS, objective_words
 from mnist_record import Line, Table
 
 Series = Mapping[str, Any]
@@ -20,7 +20,7 @@ def series(table: Table, main: Sequence[str]) -> dict[str, Series]:
         "rows": _rows(table, main),
         "temperatures": {f"{units} units a layer": _curve(table.curve(f"temperature-{units}")) for units in (300, 30)},
         "objectives": {objective_words(line.name): line.values for line in table.family("objective")},
-        "fewer-rows": {told: _curve(table.curve("fewer-rows", kind)) for kind, told in KINDS.items()},
+        "fewer-rows": {told: _curve(table.curve("fewer-rows", kind)) for kind, told in WITH_VIEWS.items()},
         "rates": {KINDS[kind]: _curve(table.curve("rate", kind)) for kind in ("soft", "hard")},
         "softened": {f"{entry['label']}, row {entry['id']}": entry for entry in table.softened},
     }
