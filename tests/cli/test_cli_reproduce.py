@@ -9,8 +9,10 @@ import torch
 from limbeck.cli.main import main
 from limbeck.files import read_json
 from limbeck.training.evaluate import Predictions
+from limbeck.training.evaluate import Predictions
 from limbeck_recipes.reproductions import mnist, mnist_derived
 from limbeck_recipes.reproductions.mnist import CHOSEN, plan
+from limbeck_recipes.reproductions.mnist_rows import held_out_rows
 from recipes.small_digits import write_small_mnist
 
 ASKED = (
@@ -58,6 +60,13 @@ def test_a_quick_table_looks_at_no_test_row_and_keeps_no_ledger(quick):
     assert not list(quick.parent.rglob("*ledger.jsonl"))
     runs = [read_json(path) for path in quick.rglob("spec.json")]
     assert runs and all(run["data"]["test"] is None and run["data"]["train"]["rows"] <= 250 for run in runs)
+
+
+def test_no_student_and_no_teacher_saw_the_rows_that_are_scored(quick):
+    held = set(held_out_rows(str(quick / "digits.safetensors")).ids.tolist())
+    seen = [set(Predictions.load(path).ids.tolist()) for path in (quick / "runs").rglob("student-train.safetensors")]
+    assert len(held) == 50 and len(seen) > 20
+    assert not any(held & ids for ids in seen)
 
 
 def test_biases_are_reported_with_what_they_repair(quick):
