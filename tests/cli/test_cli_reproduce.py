@@ -9,7 +9,6 @@ import torch
 from limbeck.cli.main import main
 from limbeck.files import read_json
 from limbeck.training.evaluate import Predictions
-from limbeck.training.evaluate import Predictions
 from limbeck_recipes.reproductions import mnist, mnist_derived
 from limbeck_recipes.reproductions.mnist import CHOSEN, plan
 from limbeck_recipes.reproductions.mnist_rows import held_out_rows
