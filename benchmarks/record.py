@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from limbeck.campaigns.pieces import machine as computes
 from limbeck.files import write_json
-from limbeck.training.place import has_bfloat16
 
 LIBRARIES = ("torch", "accelerate", "transformers", "numpy")
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,18 +53,4 @@ def command(arguments: Sequence[str]) -> str:
 
 def machine() -> dict[str, Any]:
     """The processor, and how much of it torch uses."""
-    return {
-        "system": platform.system(),
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "bfloat16": has_bfloat16(torch.device("cpu")),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def _cpu_model() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return {**computes(), "threads": torch.get_num_threads()}
