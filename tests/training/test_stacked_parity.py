@@ -126,6 +126,15 @@ def test_optimisers_of_torch_that_treat_every_number_alike(base, tmp_path, name)
     assert_same_runs(both_ways(specs, tmp_path))
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adagrad", "SGD"])
+@pytest.mark.parametrize("way", ["fused", "foreach"])
+def test_the_ways_in_which_torch_runs_an_optimiser(base, tmp_path, name, way):
+    # Fused ones walk through gradient and parameter as they lie in memory, whatever their strides say.
+    factory = partial(getattr(torch.optim, name), lr=0.003, **{way: True})
+    specs = [replace(base, optimizer=factory, seed=seed, epochs=3, probe_rows=0) for seed in range(2)]
+    assert_same_runs(both_ways(specs, tmp_path))
+
+
 def test_dropout_masks_are_those_that_each_would_draw_alone(base, tmp_path):
     specs = [replace(base, student=student, seed=seed) for student in (dropout_student,) for seed in range(3)]
     pairs = both_ways(specs, tmp_path)

@@ -44,7 +44,8 @@ class Stepper:
         """Take one step along the stack's gradients, (R, …) each; what is not among them is left alone."""
         for name, view in zip(self._names, self._views, strict=True):
             whole = gradients.get(name)
-            view.grad = None if whole is None else whole[self.first : self.last]
+            # Laid out as the parameter: fused optimisers walk through both alike, and vmap may give a transposed view.
+            view.grad = None if whole is None else whole[self.first : self.last].contiguous()
         self.rate = self._first_rate()
         self.optimizer.step()
         if self.scheduler is not None:
