@@ -145,7 +145,7 @@ def learnt(table: Table) -> Iterator[str]:
     """Paired contrasts, by the exact sign-flip test, and what the ensembles' students keep."""
     asked = (
         ("Against the student alone, as in the paper", "student-alone", "distilled-T20"),
-        ("Against the student alone, regularised and tuned as long", "student-alone-tuned", "distilled-T20"),
+        ("Against the student alone, regularised and tuned", "student-alone-tuned", "distilled-T20"),
         ("Against its own teacher", "teacher", "distilled-T20"),
         ("Ten teachers against one", "distilled-T20", "distilled-arithmetic"),
         ("The best recipe against the same views on labels alone", "best-recipe-alone", "best-recipe"),

@@ -172,33 +172,27 @@ def _counts(axes: Axes) -> None:
 
 
 def _fewer_rows(data: Series) -> Figure:
-    figure = _figure(8, 4.4)
-    axes = figure.subplots()
-    for (name, points), (colour, mark) in zip(data.items(), _marks(), strict=False):
-        _curve(axes, points, colour, mark, label=name)
-    x = sorted({point["x"] for points in data.values() for point in points})
-    _ticks(axes, x, lambda value: f"{100 * value:g} %")
-    _counts(axes)
-    axes.set_xlabel("share of the 60,000 training rows")
-    axes.legend()
-    return figure
-
-
-def _marks() -> list[tuple[str, str]]:
-    return [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (VIOLET, "D"), (BROWN, "v")]
+    return _curves(data, "share of the 60,000 training rows", lambda value: f"{100 * value:g} %")
 
 
 def _rates(data: Series) -> Figure:
-    figure = _figure(8, 4.2)
+    return _curves(data, "peak learning rate", lambda value: f"{value:g}")
+
+
+def _curves(data: Series, along: str, told: Callable[[float], str]) -> Figure:
+    """Curves over one logarithmic axis, each with its own colour and mark."""
+    figure = _figure(8, 4.4)
     axes = figure.subplots()
-    for (name, points), (colour, mark) in zip(data.items(), _marks(), strict=False):
+    for (name, points), (colour, mark) in zip(data.items(), MARKS, strict=False):
         _curve(axes, points, colour, mark, label=name)
-    x = sorted({point["x"] for points in data.values() for point in points})
-    _ticks(axes, x, lambda value: f"{value:g}")
+    _ticks(axes, sorted({point["x"] for points in data.values() for point in points}), told)
     _counts(axes)
-    axes.set_xlabel("peak learning rate")
+    axes.set_xlabel(along)
     axes.legend()
     return figure
+
+
+MARKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (VIOLET, "D"), (BROWN, "v"))
 
 
 # Softened digits ------------------------------------------------------------------------------------------------------
