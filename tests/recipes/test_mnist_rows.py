@@ -46,6 +46,12 @@ def test_a_share_has_each_class_in_proportion(images: str) -> None:
     assert ((counts - whole / 2).abs() <= 1).all()
 
 
+def test_a_smaller_share_lies_in_a_larger_one(images: str) -> None:
+    source = partial(digits.training_rows, images)
+    small, large = (set(digits.share_of(source, share).ids.tolist()) for share in (0.1, 0.3))
+    assert small < large and len(small) == 60
+
+
 def test_noise_has_no_labels_and_the_digits_shape(images: str) -> None:
     source = partial(digits.training_rows, images)
     whole = source().columns["image"]

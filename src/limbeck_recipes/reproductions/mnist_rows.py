@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck.data.columns import take
 from limbeck.data.open import load
 from limbeck.data.order import private_generator
-from limbeck.data.splits import Splits, hold_out, stratified_sample
+from limbeck.data.splits import Splits, hold_out, stratified_order, stratified_sample
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import DataError
 from limbeck.files import read_json, read_tensors, write_json, write_tensors
@@ -95,9 +95,9 @@ def only_classes(source: Callable[[], TensorSet], classes: Sequence[int]) -> Ten
 
 
 def share_of(source: Callable[[], TensorSet], share: float) -> TensorSet:
-    """A share of a source's rows, each class in proportion, the same at every seed."""
+    """A share of a source's rows, each class in proportion: the same at every seed, and within any larger share."""
     rows = source()
-    return rows.subset(stratified_sample(_labels(rows), max(1, round(share * len(rows))), seed=0))
+    return rows.subset(stratified_order(_labels(rows), len(rows), seed=0)[: max(1, round(share * len(rows)))])
 
 
 def some_rows(source: Callable[[], TensorSet], most: int) -> TensorSet:
