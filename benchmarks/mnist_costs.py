@@ -89,7 +89,7 @@ def _trials(line: Line | None, row: str, entries: Sequence[Mapping[str, Any]]) -
     for entry in sorted(entries, key=lambda entry: entry["errors"]["mean"]):
         settings = entry.get("settings") or {}
         told = entry.get("changed") or {name: settings.get(name) for name in varied}
-        words = ", ".join(f"{name} {_setting(value)}" for name, value in told.items()) or "as chosen"
+        words = ", ".join(f"{name} {_setting(value)}" for name, value in told.items()) or "the only ones tried"
         mark = "●" if line is not None and settings == line.settings else ""
         errors, seconds = entry["errors"], entry.get("seconds") or []
         seconds = seconds if isinstance(seconds, list) else [seconds]

@@ -53,6 +53,7 @@ def call_with_flags(
 
     Raises: SpecificationError for a word that cannot be read, and for whatever the function itself raises.
     """
+    refuse_repeated(words)
     with one_sentence(words, prog):
         # tyro only reads: the function is called outside, where its errors are its own.
         (args, named), left = tyro.cli(_reader_of(function), args=words, prog=prog, return_unknown_args=True)
@@ -70,6 +71,7 @@ def _reader_of(function: Callable[..., Any]) -> Callable[..., tuple[tuple[Any, .
 def parsed(function: Callable[..., Result], words: Sequence[str], prog: str) -> Result:
     """Call a function of ours with all words. Raises: SpecificationError for a word that it cannot take."""
     refuse_unknown([word for word in words if word not in ("-h", "--help")], flags_of(function), prog)
+    refuse_repeated(words)
     with one_sentence(words, prog):
         args, named = tyro.cli(_reader_of(function), args=words, prog=prog)
     return function(*args, **named)
@@ -91,6 +93,7 @@ def overridden(spec: Distillation, words: Sequence[str], prog: str, *, others: I
     if not words:
         return spec
     refuse_unknown(words, list(flags), prog, others=others)
+    refuse_repeated(words)
     if not words[0].startswith("--"):
         raise SpecificationError(f"The word {words[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
     with one_sentence(words, prog):
@@ -240,6 +243,14 @@ def refuse_unknown(words: Sequence[str], known: Iterable[str], prog: str, *, oth
             close = _closest(_dashed(flag), [*accepted, *(_dashed(name) for name in others)])
             hint = f"Did you mean {close}?" if close else f"`{prog} --help` lists the flags."
             raise SpecificationError(f"There is no flag {flag}. {hint}")
+
+
+def refuse_repeated(words: Sequence[str]) -> None:
+    """Refuse a flag that is given twice, of which only the last would count. Raises: SpecificationError."""
+    given = [_positive(_dashed(word.partition("=")[0])) for word in words if word.startswith("--")]
+    for flag in dict.fromkeys(given):
+        if given.count(flag) > 1:
+            raise SpecificationError(f"The flag {flag} is given twice; give it once, with all that belongs to it.")
 
 
 def _dashed(name: str) -> str:
