@@ -29,14 +29,14 @@ GOALS = {"teacher": 67.0, "distilled-T20": 74.0, "ensemble-arithmetic": 60.0, "e
 GOALS |= {"best-recipe": 50.0, "omit-3-corrected": 109.0, "only-7-8-corrected": 1320.0}
 
 TEACHER = Settings(units=1200, epochs=80, rate=2e-3, input_dropout=0.1, dropout=0.3, max_norm=2.0, jitter=2)
-STUDENT = Settings(epochs=30, hard=0.0, soft=1.0)
-SMALLER = replace(STUDENT, units=300, epochs=12)
-SMALLEST = replace(STUDENT, units=30, epochs=20)
+STUDENT = Settings(epochs=30, rate=4e-3, hard=0.5, soft=0.5)
+SMALLER = Settings(units=300, epochs=12, hard=0.0, soft=1.0)
+SMALLEST = replace(SMALLER, units=30, epochs=20)
 BENT = Settings(elastic=1.2, rotation=8.0, scaling=0.1, jitter=1)
 CHOSEN: Mapping[str, Settings] = {
     "teacher": TEACHER,
     "student-alone": Settings(epochs=20),
-    "student-alone-tuned": Settings(epochs=40, input_dropout=0.1, dropout=0.3, max_norm=2.0, jitter=2, smoothing=0.05),
+    "student-alone-tuned": Settings(epochs=80, dropout=0.1, max_norm=2.0, jitter=2, smoothing=0.05),
     "distilled-T20": STUDENT,
     "distilled-arithmetic": STUDENT,
     "distilled-geometric": STUDENT,
@@ -44,7 +44,7 @@ CHOSEN: Mapping[str, Settings] = {
     "best-recipe": replace(BENT, epochs=60, rate=1.5e-3, views=30, hard=0.0, soft=1.0),
     "best-recipe-alone": replace(BENT, epochs=60, rate=1.5e-3, views=30),
     "omit": replace(STUDENT, hard=0.1, soft=0.9, epochs=20),
-    "omit-soft": replace(STUDENT, epochs=20),
+    "omit-soft": replace(STUDENT, hard=0.0, soft=1.0, epochs=20),
     "temperature-300": SMALLER,
     "temperature-30": SMALLEST,
     "objective": SMALLER,
