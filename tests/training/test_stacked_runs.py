@@ -1,6 +1,7 @@
 """What may share a stack, what each run of one leaves behind, and what is refused before anything is written."""
 
 import json
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -97,6 +98,13 @@ def test_the_student_can_be_loaded_and_answers_as_was_kept(pair):
     with torch.no_grad():
         found = model(splits().test.rows(torch.arange(17)).columns["features"])
     torch.testing.assert_close(found, run.predictions("student", "test").logits, rtol=1e-5, atol=1e-6)
+
+
+def test_every_specification_is_as_old_as_the_beginning_of_the_stack(tmp_path):
+    before = time.time()
+    runs = stacked([alone(data=splits, seed=0, epochs=3), alone(data=splits, seed=1)], tmp_path)
+    began = {(run.path / "spec.json").stat().st_mtime for run in runs}
+    assert len(began) == 1 and before <= min(began) < min((run.path / "summary.json").stat().st_mtime for run in runs)
 
 
 def test_the_callers_generators_are_left_as_they_were(tmp_path):

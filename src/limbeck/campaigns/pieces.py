@@ -195,7 +195,9 @@ def _surroundings() -> dict[str, Any]:
 
 
 def seconds_of(folder: Path, run: Run) -> float:
-    """How long a run took: from its specification, which is written before the first step, to its summary.
+    """How long a run took: from its specification, which is as old as the first step, to its summary.
+
+    Runs of one stack took as long as the stack.
 
     Going on writes the specification again; the sittings before, up to their checkpoints, stand in `folder`'s note.
     """

@@ -30,8 +30,8 @@ GOALS |= {"best-recipe": 50.0, "omit-3-corrected": 109.0, "only-7-8-corrected": 
 
 TEACHER = Settings(units=1200, epochs=80, rate=2e-3, input_dropout=0.1, dropout=0.3, max_norm=2.0, jitter=2)
 STUDENT = Settings(epochs=30, rate=4e-3, hard=0.5, soft=0.5)
-SMALLER = Settings(units=300, epochs=12, hard=0.0, soft=1.0)
-SMALLEST = replace(SMALLER, units=30, epochs=20)
+SMALLER = Settings(units=300, epochs=12, rate=4e-3, hard=0.0, soft=1.0)
+SMALLEST = replace(SMALLER, units=30, epochs=20, rate=1e-2)
 BENT = Settings(elastic=1.2, rotation=8.0, scaling=0.1, jitter=1)
 CHOSEN: Mapping[str, Settings] = {
     "teacher": TEACHER,

@@ -77,6 +77,7 @@ class StackedFit:
         self._steppers = self._made_steppers(groups)
         self._meter = StackedMeter()
         self.step, self.epoch = 0, 0
+        self._began = time.time()
         self._best = None if self._splits.validation is None else self.stack.snapshot()
         if self._splits.validation is not None:
             for own in self.replicas:
@@ -333,6 +334,7 @@ class StackedFit:
         ending = Ending(
             step=self.step,
             epoch=self.epoch,
+            began=self._began,
             rate=stepper.rate,
             last=last,
             best=self._best,

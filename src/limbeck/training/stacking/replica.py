@@ -1,5 +1,6 @@
 """One run within a stack: what it is made of, what it has left so far, and how it becomes a run's folder."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ class Ending:
 
     step: int
     epoch: int
+    began: float
+    """When the stack began to train, in seconds since the epoch of the clock."""
     rate: float
     """The learning rate of its last step."""
     last: Mapping[str, Tensor]
@@ -107,6 +110,8 @@ def write_run(
         stop=StopRequest(),
     )
     begin(fit, own.materials, own.out, origin, overwrite=False)
+    # As old as if it had been written before the first step, so that from here to the summary is the time it took.
+    os.utime(own.out / "spec.json", (ending.began, ending.began))
     fit.records.extend(own.records)
     for moment in own.kept:
         moment.save(fit.checkpoints, "kept")
