@@ -11,6 +11,7 @@ from limbeck.campaigns.engine import Engine
 from limbeck.campaigns.means import Means
 from limbeck.campaigns.plan import Campaign
 from limbeck.cli.campaigns import show_comparison
+from limbeck.cli.flags import check_counts
 from limbeck.cli.parts import from_parts
 from limbeck.cli.show import show_run
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
@@ -65,14 +66,7 @@ class Common:
     quicker."""
 
     def __post_init__(self) -> None:
-        if self.parallel is not None and self.parallel < 1:
-            raise SpecificationError(f"--parallel must be a whole number of at least 1. Got {self.parallel}.")
-        if self.seeds < 1:
-            raise SpecificationError(f"--seeds must be a whole number of at least 1. Got {self.seeds}.")
-        if self.trials < 0:
-            raise SpecificationError(f"--trials must be a whole number of at least 0. Got {self.trials}.")
-        if self.looks < 1:
-            raise SpecificationError(f"--looks must be a whole number of at least 1. Got {self.looks}.")
+        check_counts(self, parallel=1, seeds=1, trials=0, looks=1)
         for name in ("worth", "within"):
             points = getattr(self, name)
             if points is not None and not 0 < points < 100:

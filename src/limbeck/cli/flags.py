@@ -253,6 +253,18 @@ def refuse_repeated(words: Sequence[str]) -> None:
             raise SpecificationError(f"The flag {flag} is given twice; give it once, with all that belongs to it.")
 
 
+def check_counts(flags: object, **least: int) -> None:
+    """Refuse a count that is too small, None excepted. Raises: SpecificationError.
+
+    >>> from types import SimpleNamespace
+    >>> check_counts(SimpleNamespace(seeds=2, parallel=None), seeds=1, parallel=1)
+    """
+    for name, smallest in least.items():
+        value = getattr(flags, name)
+        if value is not None and value < smallest:
+            raise SpecificationError(f"{_dashed(name)} must be a whole number of at least {smallest}. Got {value}.")
+
+
 def _dashed(name: str) -> str:
     return "--" + name.removeprefix("--").replace("_", "-")
 

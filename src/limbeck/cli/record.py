@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from limbeck.cli.flags import check_counts
 from limbeck.cli.parts import teacher_from_parts
 from limbeck.cli.show import show_targets
 from limbeck.cli.specs import Asked, Command, asked_of, folder_here, help_for
@@ -67,10 +68,7 @@ class Common:
     """Rows of a shard, which is what a stop loses at most; about an eighth of all unless given."""
 
     def __post_init__(self) -> None:
-        for name in ("parallel", "k", "rank", "draws", "recording_batch", "shard_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SpecificationError(f"{_flag(name)} must be a whole number of at least 1. Got {value}.")
+        check_counts(self, parallel=1, k=1, rank=1, draws=1, recording_batch=1, shard_rows=1)
         for temperature in self.temperatures:
             if not 0 < temperature < math.inf:
                 raise SpecificationError(f"--temperatures must be positive numbers. Got {temperature:g}.")

@@ -19,7 +19,7 @@ from limbeck.campaigns.engine import Engine
 from limbeck.campaigns.means import Means
 from limbeck.campaigns.pieces import PieceTable
 from limbeck.campaigns.reproduction import Plan, Reproduction
-from limbeck.cli.flags import parsed
+from limbeck.cli.flags import check_counts, parsed
 from limbeck.errors import SpecificationError
 from limbeck.specification import Json
 from limbeck.training.runner import Backend
@@ -61,11 +61,8 @@ class Reproduce:
     """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
-        least = 1 if self.validate else 2  # one seed is no result, and enough to try a setting
-        if self.seeds is not None and self.seeds < least:
-            raise SpecificationError(f"--seeds must be a whole number of at least {least}. Got {self.seeds}.")
-        if self.parallel is not None and self.parallel < 1:
-            raise SpecificationError(f"--parallel must be a whole number of at least 1. Got {self.parallel}.")
+        # One seed is no result, and enough to try a setting.
+        check_counts(self, seeds=1 if self.validate else 2, parallel=1)
         if self.set and not self.validate:
             raise SpecificationError("--set tries other settings on validation rows; give --validate with it.")
 

@@ -19,7 +19,7 @@ from limbeck.campaigns.settings import SETTINGS, applied
 from limbeck.campaigns.space import Choice, check_space, default_space, space_to_json
 from limbeck.campaigns.studies import opened, require_optuna
 from limbeck.campaigns.temperatures import Raised, raise_temperature
-from limbeck.cli.flags import call_with_flags, words_between
+from limbeck.cli.flags import call_with_flags, check_counts, words_between
 from limbeck.cli.parts import from_parts
 from limbeck.cli.show import say_where
 from limbeck.cli.specs import Asked, Command, asked_of, help_for
@@ -77,10 +77,7 @@ class Common:
     """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
-        for name in ("trials", "seeds", "parallel"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SpecificationError(f"--{name} must be a whole number of at least 1. Got {value}.")
+        check_counts(self, trials=1, seeds=1, parallel=1)
         if self.raise_temperature and self.storage is not None:
             raise SpecificationError("--storage is for a search, and --raise-temperature goes from rung to rung here.")
         if list(self.temperatures) != sorted(set(self.temperatures)) or any(t <= 0 for t in self.temperatures):

@@ -15,6 +15,7 @@ from limbeck.campaigns.means import Means
 from limbeck.campaigns.settings import SETTINGS
 from limbeck.campaigns.sweep import SEEDS, run_sweep
 from limbeck.campaigns.sweep_plan import SweepPlan, check_sweep
+from limbeck.cli.flags import check_counts
 from limbeck.cli.parts import from_parts
 from limbeck.cli.show import say, say_where
 from limbeck.cli.specs import Command, asked_of, help_for
@@ -62,10 +63,7 @@ class Common:
     """stacked: runs of one architecture share one model; apart; or what a quick trial finds quicker."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "parallel"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SpecificationError(f"--{name} must be a whole number of at least 1. Got {value}.")
+        check_counts(self, seeds=1, parallel=1)
         if self.over:  # the help of a SPEC is shown without
             over_of(self.over)
 
