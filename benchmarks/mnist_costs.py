@@ -7,6 +7,7 @@ from typing import Any
 from mnist_record import NOT_YET, Line, Table, count
 
 from limbeck.evidence.words import counted
+from limbeck_recipes.reproductions.mnist_training import SMALL
 
 
 def costs(table: Table) -> Iterator[str]:
@@ -23,8 +24,16 @@ def costs(table: Table) -> Iterator[str]:
         return
     yield from ("| row or family | runs | seconds a run | minutes in all |", "| --- | ---: | ---: | ---: |")
     for name, seconds in timed.items():
-        yield f"| `{name}` | {len(seconds)} | {_seconds(seconds)} | {sum(seconds) / 60:,.1f} |"
+        minutes = "stacked" if _stacked(groups[name]) else f"{sum(seconds) / 60:,.1f}"
+        yield f"| `{name}` | {len(seconds)} | {_seconds(seconds)} | {minutes} |"
+    if any(_stacked(groups[name]) for name in timed):
+        yield from ("", "Runs that share a stack have the seconds of the stack each: those of all of them at once.")
     yield from ("", _trio(table), "", _machines(table))
+
+
+def _stacked(lines: Sequence[Line]) -> bool:
+    """Whether the networks are small enough to be trained many at once."""
+    return all((line.settings.get("units") or SMALL + 1) <= SMALL for line in lines)
 
 
 def _seconds(seconds: Sequence[float]) -> str:
