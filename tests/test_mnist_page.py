@@ -101,6 +101,15 @@ def test_without_records_every_block_says_so(page, tmp_path):
     assert page.figures(tmp_path) == {}
 
 
+def test_seconds_of_a_stack_are_not_summed(page, record):
+    from mnist_costs import costs
+    from mnist_record import read_table
+
+    lines = [row("temperature-30/T=1", STUDENT, x=1.0, units=30), row("temperature-300/T=1", STUDENT, x=1.0, units=300)]
+    said = "\n".join(costs(read_table(record(*lines))))
+    assert "| `temperature-30` | 6 | 60 | stacked |" in said and "| `temperature-300` | 6 | 60 | 6.0 |" in said
+
+
 def test_every_row_alone_makes_a_page(page, record):
     """The table is filled over time: whichever row comes first must not stop the page."""
     names = ["teacher", "ensemble-arithmetic", "distilled-arithmetic", "omit-3-corrected", "only-7-8-soft"]
