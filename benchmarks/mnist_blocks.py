@@ -147,6 +147,7 @@ def learnt(table: Table) -> Iterator[str]:
         ("Against the student alone, as in the paper", "student-alone", "distilled-T20"),
         ("Against the student alone, regularised and tuned", "student-alone-tuned", "distilled-T20"),
         ("Against its own teacher", "teacher", "distilled-T20"),
+        ("The tuned student alone against the teacher", "teacher", "student-alone-tuned"),
         ("Ten teachers against one", "distilled-T20", "distilled-arithmetic"),
         ("The best recipe against the same views on labels alone", "best-recipe-alone", "best-recipe"),
         ("Arithmetic against geometric mean, of students", "distilled-geometric", "distilled-arithmetic"),
@@ -282,7 +283,8 @@ def _softened_words(entry: Mapping[str, Any]) -> str:
     likely = sorted(range(len(first)), key=lambda index: -first[index])
     second = next(index for index in likely if index != entry["label"])
     values = listed([f"{_probability(at[key][second])} at T = {key:g}" for key in sorted(at)])
-    return f"A {entry['label']} (row {entry['id']}): it might also be a {second}, with {values}."
+    this, that = (f"{'an' if digit == 8 else 'a'} {digit}" for digit in (entry["label"], second))
+    return f"{this.capitalize()} (row {entry['id']}): it might also be {that}, with {values}."
 
 
 def _probability(value: float) -> str:

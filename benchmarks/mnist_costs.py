@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from mnist_record import NOT_YET, Line, Table, count
+from mnist_record import NOT_YET, Line, Table, count, made_of
 
 from limbeck.evidence.words import counted
 from limbeck_recipes.reproductions.mnist_training import SMALL
@@ -90,16 +90,15 @@ def tried(table: Table) -> Iterator[str]:
 
 
 def _trials(line: Line | None, row: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    varied = _varied([entry.get("settings") or {} for entry in entries])
+    varied = _varied([made_of(entry) for entry in entries])
     best = min(entry["errors"]["mean"] for entry in entries)
     tries = f"{len(entries)} tr{'y' if len(entries) == 1 else 'ies'}"
     yield f"<details><summary><code>{row}</code>: {tries}, fewest errors {count(best)}</summary>"
     yield from ("", "| | settings | errors of 10,000 | seeds | seconds a run |", "| --- | --- | ---: | ---: | ---: |")
     for entry in sorted(entries, key=lambda entry: entry["errors"]["mean"]):
-        settings = entry.get("settings") or {}
-        told = entry.get("changed") or {name: settings.get(name) for name in varied}
-        words = ", ".join(f"{name} {_setting(value)}" for name, value in told.items()) or "the only ones tried"
-        mark = "●" if line is not None and settings == line.settings else ""
+        settings = made_of(entry)
+        words = ", ".join(f"{name} {_setting(settings.get(name))}" for name in varied) or "the only ones tried"
+        mark = "●" if line is not None and settings == line.made_of else ""
         errors, seconds = entry["errors"], entry.get("seconds") or []
         seconds = seconds if isinstance(seconds, list) else [seconds]
         sd = "" if errors.get("sd") is None else f" ± {count(errors['sd'])}"

@@ -31,6 +31,8 @@ class Line:
     measures: Mapping[str, Sequence[float]]
     """What else was measured, by name, over the seeds."""
     settings: Mapping[str, Any]
+    made_of: Mapping[str, Any]
+    """Its settings and, as row.name, those of the rows that it rests on."""
     seconds: Sequence[float]
     pieces: Sequence[Mapping[str, Any]]
     scorings: int | None
@@ -50,6 +52,7 @@ class Line:
             errors=dict(zip(seeds, values, strict=True)),
             measures={name: found for name, found in measures.items() if None not in found},
             settings=record.get("settings") or {},
+            made_of=made_of(record),
             seconds=record.get("seconds") or [],
             pieces=record.get("pieces") or [],
             scorings=record.get("scorings"),
@@ -131,10 +134,17 @@ def read_table(results: Path) -> Table:
     )
 
 
+def made_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a row of the JSON and, as row.name, those of the rows that it rests on."""
+    below = ((need["row"], need["settings"]) for need in record.get("rests_on") or [])
+    rests_on = {f"{row}.{name}": value for row, settings in below for name, value in settings.items()}
+    return {**(record.get("settings") or {}), **rests_on}
+
+
 def _tried(path: Path) -> dict[str, list[Mapping[str, Any]]]:
     record = read_json(path) if path.is_file() else {}
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in record.get("tried") or record.get("rows") or []:
+    for entry in record.get("rows") or []:
         found.setdefault(entry["row"], []).append(entry)
     return found
 

@@ -69,7 +69,7 @@ def record(tmp_path):
             json.dumps({"rows": list(rows), **others}, default=float), encoding="utf-8"
         )
         if tried:
-            (tmp_path / "mnist-validation.json").write_text(json.dumps({"tried": list(tried)}), encoding="utf-8")
+            (tmp_path / "mnist-validation.json").write_text(json.dumps({"rows": list(tried)}), encoding="utf-8")
         if ledger:
             lines = "".join(json.dumps({"who": who, "split": "test"}) + "\n" for who in ledger)
             (tmp_path / "mnist-test-ledger.jsonl").write_text(lines, encoding="utf-8")
@@ -243,6 +243,15 @@ def test_what_was_tried_shows_what_varied_and_what_was_chosen(page, record):
     assert "| ● | epochs 40 | 75.0 ± 7.1 | 2 | 4 |" in block
     assert "|  | epochs 10 | 75.0 ± 7.1 | 2 | 4 |" in block
     assert "2 settings of 1 row were" in block
+
+
+def test_tries_of_what_is_derived_are_told_apart_by_what_they_rest_on(page, record):
+    def derived(rate):
+        below = {"row": "omit-3", "pieces": 1, "settings": {"rate": rate, "units": 800}}
+        return {**row("omit-3-corrected", STUDENT, bias="class prior"), "rests_on": [below]}
+
+    block = page.blocks(record(derived(0.004), tried=[derived(0.004), derived(0.001)]))["tried"]
+    assert "| ● | omit-3.rate 0.004 |" in block and "|  | omit-3.rate 0.001 |" in block
 
 
 def test_softened_digits_are_told_in_words(page, record):

@@ -53,11 +53,16 @@ def call_with_flags(
 
     Raises: SpecificationError for a word that cannot be read, and for whatever the function itself raises.
     """
-    refuse_repeated(words)
-    with one_sentence(words, prog):
-        # tyro only reads: the function is called outside, where its errors are its own.
-        (args, named), left = tyro.cli(_reader_of(function), args=words, prog=prog, return_unknown_args=True)
+    # tyro only reads: the function is called outside, where its errors are its own.
+    (args, named), left = _read(_reader_of(function), words, prog, return_unknown_args=True)
     return called(who or prog, function, *args, **named), left
+
+
+def _read(what: Callable[..., Any], words: Sequence[str], prog: str, **how: bool) -> Any:
+    """Read words as the parameters of a function or class. Raises: SpecificationError for what it cannot take."""
+    _refuse_repeated(words)
+    with one_sentence(words, prog):
+        return tyro.cli(what, args=words, prog=prog, **how)  # type: ignore[call-overload]
 
 
 def _reader_of(function: Callable[..., Any]) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -71,9 +76,7 @@ def _reader_of(function: Callable[..., Any]) -> Callable[..., tuple[tuple[Any, .
 def parsed(function: Callable[..., Result], words: Sequence[str], prog: str) -> Result:
     """Call a function of ours with all words. Raises: SpecificationError for a word that it cannot take."""
     refuse_unknown([word for word in words if word not in ("-h", "--help")], flags_of(function), prog)
-    refuse_repeated(words)
-    with one_sentence(words, prog):
-        args, named = tyro.cli(_reader_of(function), args=words, prog=prog)
+    args, named = _read(_reader_of(function), words, prog)
     return function(*args, **named)
 
 
@@ -93,11 +96,9 @@ def overridden(spec: Distillation, words: Sequence[str], prog: str, *, others: I
     if not words:
         return spec
     refuse_unknown(words, list(flags), prog, others=others)
-    refuse_repeated(words)
     if not words[0].startswith("--"):
         raise SpecificationError(f"The word {words[0]!r} belongs to no flag; `{prog} --help` lists the flags.")
-    with one_sentence(words, prog):
-        values: Any = tyro.cli(_record(flags), args=words, prog=prog)
+    values = _read(_record(flags), words, prog)
     changed = {name: value for name in flags if (value := getattr(values, _python_name(name))) != flags[name].current}
     return _applied(spec, changed)
 
@@ -111,7 +112,7 @@ def words_between(before: Distillation, after: Distillation) -> list[str]:
     """Return the words by which `overridden` makes one specification of another, in what flags can set."""
     known = {flag.name: flag.current for flag in _flags_of(before)}
     differ = [flag for flag in _flags_of(after) if known.get(flag.name) != flag.current]
-    return [word for flag in differ for word in (_dashed(flag.name), _written(flag.current))]
+    return [word for flag in differ for word in (dashed(flag.name), _written(flag.current))]
 
 
 def _written(value: object) -> str:
@@ -236,18 +237,18 @@ def _applied(spec: Distillation, changed: Mapping[str, Any]) -> Distillation:
 
 def refuse_unknown(words: Sequence[str], known: Iterable[str], prog: str, *, others: Iterable[str] = ()) -> None:
     """Refuse a flag that is not known, with the one that it resembles. Raises: SpecificationError."""
-    accepted = [_dashed(name) for name in known]
+    accepted = [dashed(name) for name in known]
     for word in words:
         flag = word.partition("=")[0]
-        if flag.startswith("--") and _positive(_dashed(flag)) not in accepted:
-            close = _closest(_dashed(flag), [*accepted, *(_dashed(name) for name in others)])
+        if flag.startswith("--") and _positive(dashed(flag)) not in accepted:
+            close = _closest(dashed(flag), [*accepted, *(dashed(name) for name in others)])
             hint = f"Did you mean {close}?" if close else f"`{prog} --help` lists the flags."
             raise SpecificationError(f"There is no flag {flag}. {hint}")
 
 
-def refuse_repeated(words: Sequence[str]) -> None:
+def _refuse_repeated(words: Sequence[str]) -> None:
     """Refuse a flag that is given twice, of which only the last would count. Raises: SpecificationError."""
-    given = [_positive(_dashed(word.partition("=")[0])) for word in words if word.startswith("--")]
+    given = [_positive(dashed(word.partition("=")[0])) for word in words if word.startswith("--")]
     for flag in dict.fromkeys(given):
         if given.count(flag) > 1:
             raise SpecificationError(f"The flag {flag} is given twice; give it once, with all that belongs to it.")
@@ -262,10 +263,15 @@ def check_counts(flags: object, **least: int) -> None:
     for name, smallest in least.items():
         value = getattr(flags, name)
         if value is not None and value < smallest:
-            raise SpecificationError(f"{_dashed(name)} must be a whole number of at least {smallest}. Got {value}.")
+            raise SpecificationError(f"{dashed(name)} must be a whole number of at least {smallest}. Got {value}.")
 
 
-def _dashed(name: str) -> str:
+def dashed(name: str) -> str:
+    """The flag of a parameter's name.
+
+    >>> dashed("recording_batch")
+    '--recording-batch'
+    """
     return "--" + name.removeprefix("--").replace("_", "-")
 
 

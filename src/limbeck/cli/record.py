@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from limbeck.cli.flags import check_counts
+from limbeck.cli.flags import check_counts, dashed
 from limbeck.cli.parts import teacher_from_parts
 from limbeck.cli.show import show_targets
 from limbeck.cli.specs import Asked, Command, asked_of, folder_here, help_for
@@ -80,13 +80,9 @@ class Common:
         for name, encodings in _SETTINGS_OF.items():
             if getattr(self, name) != getattr(type(self), name) and self.encoding not in encodings:
                 raise SpecificationError(
-                    f"{_flag(name)} is a setting of --encoding {' or '.join(encodings)}, and the encoding is "
+                    f"{dashed(name)} is a setting of --encoding {' or '.join(encodings)}, and the encoding is "
                     f"{self.encoding}."
                 )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 COMMAND = Command(name="record", common=Common, parts=teacher_from_parts, needs=("--data", "--teacher"), usage=_USAGE)
