@@ -261,7 +261,8 @@ def rates(table: Table) -> Iterator[str]:
     for x in sorted({line.x for lines in curves.values() for line in lines}):
         cells = (spread(next((line for line in lines if line.x == x), None)) for lines in curves.values())
         yield f"| {x:g} | {' | '.join(cells)} |"
-    yield from ("", _higher(best, len(curves["soft"]) * len(curves["hard"])), "", *_gradients(best.get("soft")))
+    pairs = len(curves["soft"]) * len(curves["hard"])
+    yield from ("", _higher(best, pairs) + _outermost(best, curves), "", *_gradients(best.get("soft")))
 
 
 def _higher(best: Mapping[str, Line], pairs: int) -> str:
@@ -281,6 +282,17 @@ def _higher(best: Mapping[str, Line], pairs: int) -> str:
         f"Soft targets do best at a peak rate of {soft.x:g}, labels alone at {hard.x:g}: {verdict}; the best rates are "
         f"those of the lowest means in this table.{gain}"
     )
+
+
+def _outermost(best: Mapping[str, Line], curves: Mapping[str, Sequence[Line]]) -> str:
+    """Says so where a best rate is the highest or lowest that was tried, and a better one may lie beyond it."""
+    ends = {kind: (min(line.x for line in curves[kind]), max(line.x for line in curves[kind])) for kind in best}
+    told = [
+        f"for {KINDS[kind]} {line.x:g} is the {'highest' if line.x == ends[kind][1] else 'lowest'} that was tried"
+        for kind, line in best.items()
+        if line.x in ends[kind]
+    ]
+    return f" A better rate may lie beyond: {listed(told)}." if told else ""
 
 
 def _gradients(line: Line | None) -> Iterator[str]:

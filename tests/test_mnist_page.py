@@ -225,6 +225,7 @@ def test_rates_and_gradients_are_told(page, record):
     soft = [row(f"rate/soft@{x:g}", [*UP + up], x=x, measures=measures) for x, up in ((0.001, 100), (0.003, 90))]
     hard = [row(f"rate/hard@{x:g}", [*UP + up], x=x) for x, up in ((0.001, 150), (0.003, 170))]
     block = page.blocks(record(*soft, *hard))["rates"]
+    assert "for soft targets 0.003 is the highest that was tried and for labels alone 0.001 is the lowest" in block
     assert "0.003, labels alone at 0.001: 3 times as high, as the paper expects" in block
     assert "| before the first step | 20.0 | 40.0 | 0.50 |" in block
 

@@ -56,7 +56,7 @@ CHOSEN: Mapping[str, Settings] = {
 
 TEMPERATURES = (1.0, 2.0, 2.5, 4.0, 8.0, 14.0, 20.0, 40.0)
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 HARD_SHARES = (0.1, 0.3, 0.5, 0.9)
 QUICK_ROWS = 8000
 """Training rows of a quick table."""
