@@ -9,11 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomCrop, Shift, keys_apart
+from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomApply, RandomCrop, Shift, keys_apart
 from limbeck.errors import ArgumentError, DataError
 from limbeck.keyed import row_keys, uniforms
 
-OF_IMAGES = (Shift(2), RandomCrop(2), HorizontalFlip(), Mask(0.3), Compose((Shift(1), HorizontalFlip(), Shift(2))))
+OF_IMAGES = (
+    Shift(2),
+    RandomCrop(2),
+    HorizontalFlip(),
+    Mask(0.3),
+    Compose((Shift(1), HorizontalFlip(), Shift(2))),
+    RandomApply(Compose((Shift(1), HorizontalFlip())), 0.7),
+)
 OF_FLOATS = (*OF_IMAGES, Noise(0.1), Compose([Noise(0.1), Noise(0.2)]))
 
 
@@ -169,6 +176,49 @@ def test_a_mask_hides_its_share_of_every_value_independently():
     assert all(stats.binomtest(int(count), MANY, 0.2).pvalue > 1e-3 for count in hidden.sum(0))
     assert np.abs(np.corrcoef(hidden, rowvar=False) - np.eye(5)).max() < 4 / MANY**0.5
     assert changed(Mask(1.0), torch.ones(3, 5), keys_of(3)).sum() == 0
+
+
+@given(probability=st.sampled_from([0.0, 0.2, 0.5, 1.0]), seed=st.integers(0, 2**40), rows=st.integers(0, 40))
+def test_random_apply_changes_some_rows_as_the_part_would_and_no_others(probability, seed, rows):
+    columns = {"image": images(rows, 5, 5, seed=seed), "text": [str(row) for row in range(rows)]}
+    keys = keys_of(rows, seed=seed)
+
+    def part(columns, keys):
+        names = [f"{text} changed" for text in columns["text"]]
+        return {**Mask(1.0, column="image")(columns, keys), "text": names}
+
+    after = RandomApply(part, probability)(columns, keys)
+    touched = [text.endswith("changed") for text in after["text"]]
+    assert [text.split()[0] for text in after["text"]] == columns["text"]
+    for row, was in enumerate(touched):
+        expected = torch.zeros(5, 5, dtype=torch.uint8) if was else columns["image"][row]
+        assert torch.equal(after["image"][row], expected)
+    assert all(touched) if probability == 1 else (probability > 0 or not any(touched))
+
+
+def test_random_apply_is_independent_of_what_it_applies_and_of_another_within_it():
+    half = RandomApply(lambda columns, _: {"x": columns["x"] + 1}, 0.5)
+    keys = keys_of(MANY)
+    once = changed_x(half, keys)
+    assert stats.binomtest(int(once.sum()), MANY, 0.5).pvalue > 1e-3
+    twice = changed_x(RandomApply(half, 0.5), keys)
+    assert stats.binomtest(int(twice.sum()), MANY, 0.25).pvalue > 1e-3
+    # What the part draws does not depend on whether it is applied, nor the first on the second.
+    noise = RandomApply(Noise(1.0), 0.5)({"x": torch.zeros(MANY, 1)}, keys)["x"][:, 0]
+    assert stats.kstest(noise[noise != 0].numpy(), stats.norm(0, 1).cdf).pvalue > 1e-3
+
+
+def changed_x(augment, keys):
+    return augment({"x": torch.zeros(len(keys), 1)}, keys)["x"][:, 0]
+
+
+def test_random_apply_refuses_what_it_cannot_mix():
+    with pytest.raises(DataError, match="must keep the shape of column 'x', \\(4,\\) a row"):
+        RandomApply(lambda columns, _: {"x": columns["x"][:, :2]}, 0.5)({"x": torch.zeros(50, 4)}, keys_of(50))
+    with pytest.raises(ArgumentError, match="part must be an augmentation"):
+        RandomApply(0.5, Shift(1))
+    with pytest.raises(ArgumentError, match="probability"):
+        RandomApply(Shift(1), 1.5)
 
 
 def test_keys_apart_differ_from_place_to_place_and_from_their_own():

@@ -1,6 +1,6 @@
 """Floor 2. Transfer sets: rows with ids, labels or none; bundled, file, folder and hub loaders."""
 
-from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomCrop, Shift
+from limbeck.data.augment import Compose, HorizontalFlip, Mask, Noise, RandomApply, RandomCrop, Shift
 from limbeck.data.digits import digits
 from limbeck.data.elastic import Elastic
 from limbeck.data.hub import hub
@@ -23,6 +23,7 @@ __all__ = [
     "MapStyleSet",
     "Mask",
     "Noise",
+    "RandomApply",
     "RandomCrop",
     "Shift",
     "Splits",

@@ -8,7 +8,7 @@ Shape legend, this file:  B rows, C channels, H rows and W columns of pixels, P 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from limbeck._checks import check_fraction, check_positive
+from limbeck.data.columns import Column, take
 from limbeck.errors import ArgumentError, DataError
 from limbeck.keyed import Keys, row_keys, uniforms
 from limbeck.types import Augment, Columns
@@ -196,6 +197,44 @@ class Compose:
         return columns
 
 
+@final
+@dataclass(frozen=True)
+class RandomApply:
+    """Apply an augmentation to a row with a probability, and leave the row as it is otherwise.
+
+    For augmentations that change all that they touch: a network that has seen bent images alone has never seen one as
+    sharp as those that it will be asked about. The others cost nothing.
+
+    Raises: ArgumentError for a probability outside [0, 1] or a part that is no function; DataError, when applied, where
+    the augmentation gives a column rows of another shape.
+
+    >>> half = RandomApply(Noise(0.1), 0.5)
+    >>> changed = half({"x": torch.zeros(1000, 2)}, row_keys(0, 1, torch.arange(1000)))["x"].any(-1)
+    >>> 450 < int(changed.sum()) < 550
+    True
+    """
+
+    part: Augment
+    """What is applied."""
+    probability: float
+    """That a row is changed, in [0, 1], in each view anew."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.part):
+            raise ArgumentError(f"RandomApply: part must be an augmentation. Got {self.part!r}.")
+        check_fraction("RandomApply", probability=self.probability)
+
+    def __call__(self, columns: Columns, keys: Keys) -> Columns:
+        """Return the columns, with some of their rows changed."""
+        chosen = (_coarse_uniforms(keys_apart(keys, 0), 1)[:, 0] < self.probability).nonzero()[:, 0]
+        if not len(chosen):
+            return columns
+        lists = {name: column if isinstance(column, Tensor) else list(column) for name, column in columns.items()}
+        some = {name: take(column, chosen) for name, column in lists.items()}
+        changed = self.part(some, keys_apart(keys[chosen.numpy()], 1))
+        return {name: _with_rows(name, column, chosen, changed[name]) for name, column in lists.items()}
+
+
 def keys_apart(keys: Keys, place: int) -> Keys:
     """Return keys made from keys, independent of them and of those for any other place.  (B,) -> (B,).
 
@@ -269,6 +308,21 @@ def _tensor_column(caller: str, columns: Columns, column: str | None) -> tuple[s
             "of one size, or an augmentation of your own."
         )
     return name, values
+
+
+def _with_rows(name: str, column: Column, places: Tensor, rows: Tensor | Sequence[Any]) -> Column:
+    """Put rows into a copy of a column."""
+    if not isinstance(column, Tensor) or not isinstance(rows, Tensor):
+        copy = list(column)
+        for place, row in zip(places.tolist(), rows, strict=True):
+            copy[place] = row
+        return copy
+    if rows.shape[1:] != column.shape[1:]:
+        raise DataError(
+            f"RandomApply: the augmentation must keep the shape of column {name!r}, {tuple(column.shape[1:])} a row, "
+            f"which the rows that it leaves out have. Got {tuple(rows.shape[1:])}."
+        )
+    return column.index_copy(0, places.to(column.device), rows)
 
 
 def _random_windows(padded: Tensor, shape: torch.Size, keys: Keys) -> Tensor:

@@ -54,6 +54,8 @@ class Settings:
     """Images are turned by up to so many degrees, in each view of an elastic distortion."""
     scaling: float = 0.0
     """Images are stretched by up to this share, in each view of an elastic distortion."""
+    plain: float = 0.0
+    """Share of the images that are left as they are, in each view of an elastic distortion."""
     views: int | None = None
     """How many views there are; None for a new one each epoch."""
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from limbeck._checks import check_fraction, check_positive
-from limbeck.data.augment import Shift
+from limbeck.data.augment import RandomApply, Shift
 from limbeck.data.elastic import Elastic
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import ObjectiveError
@@ -76,7 +76,8 @@ def augmentation(settings: Settings) -> Augment | None:
     """The views that are asked for, if any."""
     if settings.elastic:
         shift = float(settings.jitter)
-        return Elastic(settings.elastic, rotation=settings.rotation, scaling=settings.scaling, shift=shift)
+        bent = Elastic(settings.elastic, rotation=settings.rotation, scaling=settings.scaling, shift=shift)
+        return RandomApply(bent, 1 - settings.plain) if settings.plain else bent
     return Shift(settings.jitter) if settings.jitter else None
 
 
