@@ -118,6 +118,16 @@ def test_the_student_was_taught_by_the_runs_of_the_table(tmp_path):
     assert "teacher" not in lines(tmp_path)  # it was trained, but not scored: nobody asked for it
 
 
+def test_a_teacher_of_several_ensembles_is_asked_once(tmp_path):
+    made = plan()
+    geometric = replace(made.rows[2], name="taught/geometric", train=partial(taught, mean="geometric"))
+    done = reproduction(tmp_path, replace(made, rows=[*made.rows, geometric]))
+    done.make(["taught/T=2", "taught/geometric"])
+    assert len([path for path in (tmp_path / "runs" / "targets").iterdir() if path.is_dir()]) == 2  # a store a member
+    one, other = (_weights(done.run(name, 0)) for name in ("taught/T=2", "taught/geometric"))
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in one.items())  # the means are two
+
+
 def test_every_scoring_is_in_the_ledger_and_none_is_repeated(tmp_path):
     reproduction(tmp_path).make(["teacher"])
     reproduction(tmp_path).make(["teacher", "mean"])
@@ -257,7 +267,7 @@ def test_answers_recorded_in_one_precision_teach_no_student_of_another(tmp_path)
     both_ways = Plan(rows=[teacher, student, again], scored=SCORED, split="test")
     reproduction(tmp_path, both_ways).make(["taught/T=2", "again/T=2"])
     kept = [read_json(path)["teacher"]["precision"] for path in (tmp_path / "runs/targets").glob("*/manifest.json")]
-    assert sorted(kept) == ["bfloat16", "float32"]
+    assert sorted(kept) == ["bfloat16"] * 2 + ["float32"] * 2  # of two members each
 
 
 def test_a_piece_tells_the_source_and_the_machine_that_trained_it(tmp_path, monkeypatch):

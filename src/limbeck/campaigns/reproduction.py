@@ -243,14 +243,23 @@ class Reproduction:
         executor(self._folder / "runs", self._means)(specs, f"training {what}")
 
     def _taught(self, spec: Distillation) -> Distillation:
-        """Return the specification with recorded targets; what asks the same of the same teachers shares them."""
+        """Return the specification with recorded targets; of an ensemble of runs, those of each member."""
         if not spec.goal.needs_teacher or spec.targets is not None:
             return replace(spec, teacher=None)
+        teacher = spec.teacher
+        if not isinstance(teacher, EnsembleOf) or not all(isinstance(one, str | Path) for one in teacher.members):
+            return replace(spec, targets=self._recorded(spec), teacher=None)  # the store is known by its teacher
+        stores = [self._recorded(replace(spec, teacher=member)) for member in teacher.members]
+        return replace(spec, teacher=replace(teacher, members=stores))
+
+    def _recorded(self, spec: Distillation) -> Path | str:
+        """The store of what a specification asks of its teacher; whoever asks the same of it shares the store."""
         asked = (spec.data, spec.teacher, spec.prepare, spec.augment, spec.views, spec.view_seed, spec.precision)
         key = hash_of([*(to_json(part) for part in asked), *_weights_of(spec.teacher)])
         folder = self._folder / "targets" / key[:16]
-        # The folder is known by the teacher, so that it need not be named beside it.
-        return replace(with_recorded_targets(spec, folder, self._means), teacher=None)
+        store = with_recorded_targets(spec, folder, self._means).targets
+        assert store is not None  # it was recorded, or found
+        return store
 
     def _called(self, name: str, seed: int) -> str:
         """What the folder of a piece's run is called: other settings, of its own or of a teacher, are another run."""
