@@ -52,7 +52,7 @@ def test_a_quick_table_has_the_rows_asked_for_at_two_seeds(quick):
     assert all(row["seeds"] == [0, 1] and len(row["errors"]["values"]) == 2 for row in rows.values())
     assert rows["distilled-T20"]["settings"]["temperature"] == 20.0
     assert len([name for name in rows if name.startswith("temperature-30/")]) == 3
-    assert {"variance_soft", "variance_hard"} <= set(rows["rate/soft@0.001"]["measures"])
+    assert {"variance_soft", "variance_hard"} <= set(rows["rate/soft@0.003"]["measures"])
 
 
 def test_a_quick_table_looks_at_no_test_row_and_keeps_no_ledger(quick):

@@ -38,8 +38,7 @@ CHOSEN: Mapping[str, Settings] = {
     "student-alone": Settings(epochs=20),
     "student-alone-tuned": Settings(epochs=80, dropout=0.1, max_norm=2.0, jitter=2, smoothing=0.05),
     "distilled-T20": STUDENT,
-    "distilled-arithmetic": STUDENT,
-    "distilled-geometric": STUDENT,
+    "distilled-members": replace(STUDENT, jitter=2, views=12, epochs=60),
     "best-teacher": replace(BENT, units=128, convolutional=True, epochs=20, rate=2e-3, weight_decay=0.01, dropout=0.3),
     "best-recipe": replace(BENT, epochs=60, rate=1.5e-3, views=30, hard=0.0, soft=1.0),
     "best-recipe-alone": replace(BENT, epochs=60, rate=1.5e-3, views=30),
@@ -210,9 +209,11 @@ class _Section:
             yield self.derived(
                 name, about, partial(derived.ensemble, mean, self._pool), self._pool, mean=mean, members=count
             )
-            about = f"Two layers of 800 taught at T = 20 by the {mean} mean of {count} teachers."
-            name = f"distilled-{mean}"
-            yield self.trained(name, about, self.settings(name), taught_by=self._pool, mean=mean)
+            about = f"Two layers of 800 taught by the {mean} mean of {count} teachers, on images jittered as theirs were."
+            settings = self.settings("distilled-members")
+            yield self.trained(f"distilled-{mean}", about, settings, taught_by=self._pool, mean=mean)
+        about = "The same by one of the teachers, on the same images."
+        yield self.trained("distilled-member", about, self.settings("distilled-members"), taught_by=_one)
 
     def _pool(self, seed: int) -> Sequence[Named]:
         """All teachers but two: which two is what tells the pools apart."""
