@@ -32,16 +32,17 @@ TEACHER = Settings(units=1200, epochs=80, rate=2e-3, input_dropout=0.1, dropout=
 STUDENT = Settings(epochs=30, rate=4e-3, hard=0.5, soft=0.5)
 SMALLER = Settings(units=300, epochs=12, rate=4e-3, hard=0.0, soft=1.0)
 SMALLEST = replace(SMALLER, units=30, epochs=20, rate=1e-2)
-BENT = Settings(elastic=1.2, rotation=8.0, scaling=0.1, jitter=1)
+BENT = Settings(elastic=1.2, rotation=8.0, scaling=0.1, jitter=1, plain=0.15)
+LONG = replace(BENT, epochs=200, batch_size=512, rate=4e-3, views=30)
 CHOSEN: Mapping[str, Settings] = {
     "teacher": TEACHER,
     "student-alone": Settings(epochs=20),
     "student-alone-tuned": Settings(epochs=80, dropout=0.1, max_norm=2.0, jitter=2, smoothing=0.05),
     "distilled-T20": STUDENT,
     "distilled-members": replace(STUDENT, jitter=2, views=12, epochs=60),
-    "best-teacher": replace(BENT, units=128, convolutional=True, epochs=20, rate=2e-3, weight_decay=0.01, dropout=0.3),
-    "best-recipe": replace(BENT, epochs=60, rate=1.5e-3, views=30, hard=0.0, soft=1.0),
-    "best-recipe-alone": replace(BENT, epochs=60, rate=1.5e-3, views=30),
+    "best-teacher": replace(BENT, units=128, convolutional=True, epochs=50, rate=2e-3, weight_decay=0.01, dropout=0.3),
+    "best-recipe": replace(LONG, hard=0.3, soft=0.7, temperature=4.0),
+    "best-recipe-alone": LONG,
     "omit": replace(STUDENT, hard=0.1, soft=0.9, epochs=20),
     "omit-soft": replace(STUDENT, hard=0.0, soft=1.0, epochs=20),
     "temperature-300": SMALLER,
