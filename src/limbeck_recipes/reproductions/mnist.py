@@ -201,6 +201,8 @@ class _Section:
         yield self.trained("distilled-T20", about, settings, taught_by=_one)
 
     def _ensembles(self) -> Iterator[Row]:
+        about = "Two layers of 800 taught by one teacher, on images jittered as its were."
+        yield self.trained("distilled-member", about, self.settings("distilled-members"), taught_by=_one)
         count = 2 * self.seeds - 2
         if not count:  # at one seed nothing is left of the two teachers
             return
@@ -213,8 +215,6 @@ class _Section:
             about = f"Two layers of 800 taught by the {mean} mean of {count} teachers, on images jittered as theirs were."
             settings = self.settings("distilled-members")
             yield self.trained(f"distilled-{mean}", about, settings, taught_by=self._pool, mean=mean)
-        about = "The same by one of the teachers, on the same images."
-        yield self.trained("distilled-member", about, self.settings("distilled-members"), taught_by=_one)
 
     def _pool(self, seed: int) -> Sequence[Named]:
         """All teachers but two: which two is what tells the pools apart."""
