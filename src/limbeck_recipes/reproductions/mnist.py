@@ -39,7 +39,7 @@ CHOSEN: Mapping[str, Settings] = {
     "student-alone": Settings(epochs=20),
     "student-alone-tuned": Settings(epochs=80, dropout=0.1, max_norm=2.0, jitter=2, smoothing=0.05),
     "distilled-T20": STUDENT,
-    "distilled-members": replace(STUDENT, jitter=2, views=12, epochs=60),
+    "distilled-members": replace(STUDENT, jitter=2, views=12, epochs=60, batch_size=512),
     "best-teacher": replace(BENT, units=128, convolutional=True, epochs=50, rate=2e-3, weight_decay=0.01, dropout=0.3),
     "best-recipe": replace(LONG, hard=0.3, soft=0.7, temperature=4.0),
     "best-recipe-alone": LONG,
