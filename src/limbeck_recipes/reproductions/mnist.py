@@ -212,7 +212,9 @@ class _Section:
             yield self.derived(
                 name, about, partial(derived.ensemble, mean, self._pool), self._pool, mean=mean, members=count
             )
-            about = f"Two layers of 800 taught by the {mean} mean of {count} teachers, on images jittered as theirs were."
+            about = (
+                f"Two layers of 800 taught by the {mean} mean of {count} teachers, on images jittered as theirs were."
+            )
             settings = self.settings("distilled-members")
             yield self.trained(f"distilled-{mean}", about, settings, taught_by=self._pool, mean=mean)
 
