@@ -186,12 +186,19 @@ def _kept_over(table: Table, alone: str, mean: str) -> str:
     if any(line is None or len(line.values) < 2 for line in lines):
         return f"{NOT_YET}."
     found = kept_gain(*(line.values for line in lines if line is not None))
-    goal = "" if alone != "student-alone" else f" The goal of {100 * KEPT:.0f} % is {_met((found.share or 0) >= KEPT)}."
-    return _share(found, alone) + goal
+    return _share(found, alone) + (_kept_goal(found) if alone == "student-alone" else "")
+
+
+def _kept_goal(found: KeptGain) -> str:
+    met = found.share is not None and found.share >= KEPT
+    surely = met and found.bounded and found.interval[0] >= KEPT
+    return f" The goal of {100 * KEPT:.0f} % is {_met(met)}{' in the mean' if met and not surely else ''}."
 
 
 def _share(found: KeptGain, alone: str) -> str:
-    over = f"the ensemble makes {count(found.gain)} errors fewer than `{alone}` {bounds(found.gain_interval)}"
+    low, high = found.gain_interval
+    than, ends = ("fewer", (low, high)) if found.gain >= 0 else ("more", (-high, -low))
+    over = f"the ensemble makes {count(abs(found.gain))} errors {than} than `{alone}` ({bounds(ends)} {than})"
     if found.share is None:
         return f"none can be named: {over}."
     if not found.bounded:

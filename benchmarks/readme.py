@@ -17,6 +17,7 @@ DIGITS = {
     "teacher": "2×1200 with dropout, on jittered images",
     "student-alone": "2×800 on labels alone",
     "distilled-T20": "2×800 taught at T = 20, on images that are not moved",
+    "distilled-arithmetic": "2×800 taught by ten teachers, on jittered images",
     "student-alone-tuned": "2×800 on labels alone, regularised and tuned, on jittered images",
     "best-recipe": "2×800 taught by convolutional networks, on elastic distortions",
     "best-recipe-alone": "2×800 on labels alone, on the same distortions",
