@@ -149,8 +149,9 @@ def learnt(table: Table) -> Iterator[str]:
         ("Against the student alone, regularised and tuned", "student-alone-tuned", "distilled-T20"),
         ("Against its own teacher", "teacher", "distilled-T20"),
         ("The tuned student alone against the teacher", "teacher", "student-alone-tuned"),
-        ("Ten teachers against one", "distilled-member", "distilled-arithmetic"),
-        ("Jittered images against images that are not moved, one teacher", "distilled-T20", "distilled-member"),
+        ("Ten teachers' student against the tuned student alone", "student-alone-tuned", "distilled-arithmetic"),
+        ("Ten teachers against one, on the same images", "distilled-member", "distilled-arithmetic"),
+        ("Jittered images and twice the epochs, one teacher", "distilled-T20", "distilled-member"),
         ("The best recipe against the same views on labels alone", "best-recipe-alone", "best-recipe"),
         ("Arithmetic against geometric mean, of students", "distilled-geometric", "distilled-arithmetic"),
     )

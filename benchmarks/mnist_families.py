@@ -56,7 +56,8 @@ def _alike(lines: Sequence[Line]) -> str:
     told = [f"{a.x:g} and {b.x:g} ({gap(one)})" for (a, b), one in found.items() if one is not None and apart(one)]
     if told:
         return start + f"Told apart are {listed(told)}: not quite the paper's “fairly similar” for all T above 8."
-    return start + "No two of them are told apart, which agrees with the paper's “fairly similar” for all T above 8."
+    none = f"No two of T = {names} are told apart"
+    return start + f"{none}, which agrees with the paper's “fairly similar” for all T above 8."
 
 
 def _range(lines: Sequence[Line]) -> float:

@@ -136,8 +136,10 @@ def read_table(results: Path) -> Table:
 
 def made_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a row of the JSON and, as row.name, those of the rows that it rests on."""
-    below = ((need["row"], need["settings"]) for need in record.get("rests_on") or [])
-    rests_on = {f"{row}.{name}": value for row, settings in below for name, value in settings.items()}
+    rests_on = {}
+    for need in record.get("rests_on") or []:
+        several = {"pieces": need["pieces"]} if need["pieces"] > 1 else {}
+        rests_on |= {f"{need['row']}.{name}": value for name, value in {**need["settings"], **several}.items()}
     return {**(record.get("settings") or {}), **rests_on}
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mnist_record import bounds, read_table, spread, whole
+
 from limbeck.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,18 +69,18 @@ def _interval(contrast: Mapping[str, Any]) -> str:
 
 
 def _mnist(results: Path) -> Iterator[str]:
-    rows = {row["row"]: row for row in read_json(results / "mnist.json")["rows"]}
+    table = read_table(results)
     yield (
         "**Hinton's MNIST section**, `limbeck reproduce mnist` ([record](results/mnist.json), [every row]"
-        "(docs/mnist.md)): errors on the 10,000 test rows, mean ± sd over seeds. Settings were chosen on held-out "
-        "training rows; each scoring of the test rows is in a ledger."
+        "(docs/mnist.md)): errors on the 10,000 test rows, mean ± sd over seeds, and the 95 % interval of the mean. "
+        "Settings were chosen on held-out training rows, those of the teacher after two early looks at the test rows; "
+        "each scoring of the test rows is in a ledger."
     )
-    yield from ("", "| | paper | here | seeds |", "| --- | ---: | ---: | ---: |")
+    yield from ("", "| | paper | here | 95 % of the mean | seeds |", "| --- | ---: | ---: | ---: | ---: |")
     for name, title in DIGITS.items():
-        if (row := rows.get(name)) is not None:
-            paper = "" if row["paper"] is None else f"{row['paper']:.0f}"
-            errors = row["errors"]
-            yield f"| {title} | {paper} | {errors['mean']:.1f} ± {errors['sd']:.1f} | {len(errors['values'])} |"
+        if (row := table[name]) is not None:
+            ends = bounds(table.stand(row).interval)
+            yield f"| {title} | {whole(row.paper)} | {spread(row)} | {ends} | {len(row.values)} |"
     yield ""
 
 

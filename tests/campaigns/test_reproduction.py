@@ -39,6 +39,10 @@ def taught(reader, seed, mean="arithmetic"):
     return blind(seed, objective=SoftTargets(temperature=2.0), teacher=EnsembleOf(members=members, mean=mean))
 
 
+def taught_by_one(reader, seed):
+    return blind(seed, objective=SoftTargets(temperature=2.0), teacher=str(reader.run("teacher", 1).path))
+
+
 def mean_of_two(reader, seed):
     members = [reader.answers("teacher", other) for other in (0, 1)]
     logits = (members[0].logits + members[1].logits) / 2
@@ -121,8 +125,9 @@ def test_the_student_was_taught_by_the_runs_of_the_table(tmp_path):
 def test_a_teacher_of_several_ensembles_is_asked_once(tmp_path):
     made = plan()
     geometric = replace(made.rows[2], name="taught/geometric", train=partial(taught, mean="geometric"))
-    done = reproduction(tmp_path, replace(made, rows=[*made.rows, geometric]))
-    done.make(["taught/T=2", "taught/geometric"])
+    one_of_them = replace(made.rows[2], name="taught/one", needs=lambda _seed: [("teacher", 1)], train=taught_by_one)
+    done = reproduction(tmp_path, replace(made, rows=[*made.rows, geometric, one_of_them]))
+    done.make(["taught/T=2", "taught/geometric", "taught/one"])
     assert len([path for path in (tmp_path / "runs" / "targets").iterdir() if path.is_dir()]) == 2  # a store a member
     one, other = (_weights(done.run(name, 0)) for name in ("taught/T=2", "taught/geometric"))
     assert any(not torch.equal(tensor, other[name]) for name, tensor in one.items())  # the means are two

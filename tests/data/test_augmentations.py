@@ -213,8 +213,23 @@ def changed_x(augment, keys):
 
 
 def test_random_apply_refuses_what_it_cannot_mix():
-    with pytest.raises(DataError, match="must keep the shape of column 'x', \\(4,\\) a row"):
-        RandomApply(lambda columns, _: {"x": columns["x"][:, :2]}, 0.5)({"x": torch.zeros(50, 4)}, keys_of(50))
+    def refused(part):
+        columns = {"x": torch.zeros(50, 4), "text": ["a"] * 50}
+        with pytest.raises(DataError) as caught:
+            RandomApply(lambda columns, _: {**columns, **part(columns)}, 0.5)(columns, keys_of(50))
+        return str(caught.value)
+
+    was = "RandomApply: the augmentation must leave column 'x' as the rows have it that it does not touch, a tensor ("
+    assert refused(lambda columns: {"x": columns["x"][:, :2]}).startswith(was)
+    assert refused(lambda columns: {"x": columns["x"].double()}).endswith("of float64.")
+    assert refused(lambda columns: {"x": columns["x"][1:]}).startswith(was)
+    assert "Got a list of" in refused(lambda columns: {"x": columns["x"].tolist()})
+    assert "'text'" in refused(lambda columns: {"text": columns["text"][1:]})
+    assert refused(lambda columns: {"more": columns["x"]}).startswith(
+        "RandomApply: the augmentation must leave column 'more' as the rows have it that it does not touch, absent."
+    )
+    with pytest.raises(DataError, match=r"column 'x' as the rows have it .* Got absent\."):
+        RandomApply(lambda columns, _: {}, 0.5)({"x": torch.zeros(50, 4)}, keys_of(50))
     with pytest.raises(ArgumentError, match="part must be an augmentation"):
         RandomApply(0.5, Shift(1))
     with pytest.raises(ArgumentError, match="probability"):

@@ -206,7 +206,7 @@ class RandomApply:
     sharp as those that it will be asked about. The others cost nothing.
 
     Raises: ArgumentError for a probability outside [0, 1] or a part that is no function; DataError, when applied, where
-    the augmentation gives a column rows of another shape.
+    the augmentation changes which columns there are, their kind, or the number, dtype or shape of their rows.
 
     >>> half = RandomApply(Noise(0.1), 0.5)
     >>> changed = half({"x": torch.zeros(1000, 2)}, row_keys(0, 1, torch.arange(1000)))["x"].any(-1)
@@ -232,7 +232,14 @@ class RandomApply:
         lists = {name: column if isinstance(column, Tensor) else list(column) for name, column in columns.items()}
         some = {name: take(column, chosen) for name, column in lists.items()}
         changed = self.part(some, keys_apart(keys[chosen.numpy()], 1))
-        return {name: _with_rows(name, column, chosen, changed[name]) for name, column in lists.items()}
+        for name in {**lists, **changed}:
+            was, now = (_form_of(found.get(name)) for found in (some, changed))
+            if was != now:
+                raise DataError(
+                    f"RandomApply: the augmentation must leave column {name!r} as the rows have it that it does not "
+                    f"touch, {was}. Got {now}."
+                )
+        return {name: _with_rows(column, chosen, changed[name]) for name, column in lists.items()}
 
 
 def keys_apart(keys: Keys, place: int) -> Keys:
@@ -310,19 +317,23 @@ def _tensor_column(caller: str, columns: Columns, column: str | None) -> tuple[s
     return name, values
 
 
-def _with_rows(name: str, column: Column, places: Tensor, rows: Tensor | Sequence[Any]) -> Column:
-    """Put rows into a copy of a column."""
-    if not isinstance(column, Tensor) or not isinstance(rows, Tensor):
-        copy = list(column)
-        for place, row in zip(places.tolist(), rows, strict=True):
-            copy[place] = row
-        return copy
-    if rows.shape[1:] != column.shape[1:]:
-        raise DataError(
-            f"RandomApply: the augmentation must keep the shape of column {name!r}, {tuple(column.shape[1:])} a row, "
-            f"which the rows that it leaves out have. Got {tuple(rows.shape[1:])}."
-        )
-    return column.index_copy(0, places.to(column.device), rows)
+def _form_of(column: Tensor | Sequence[Any] | None) -> str:
+    """What a sentence says of a column: whether it is there, a tensor or a list, and of how many rows of what."""
+    if column is None:
+        return "absent"
+    if isinstance(column, Tensor):
+        return f"a tensor {tuple(column.shape)} of {str(column.dtype).removeprefix('torch.')}"
+    return f"a list of {len(column)}"
+
+
+def _with_rows(column: Column, places: Tensor, rows: Any) -> Column:
+    """Put rows of the same form into a copy of a column."""
+    if isinstance(column, Tensor):
+        return column.index_copy(0, places.to(column.device), rows)
+    copy = list(column)
+    for place, row in zip(places.tolist(), rows, strict=True):
+        copy[place] = row
+    return copy
 
 
 def _random_windows(padded: Tensor, shape: torch.Size, keys: Keys) -> Tensor:
