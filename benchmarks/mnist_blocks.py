@@ -165,15 +165,20 @@ def _contrast(table: Table, other: str, ours: str) -> str:
     if not pairs:
         return f"{NOT_YET}."
     found = contrast([theirs - mine for theirs, mine in pairs])
-    than, (low, high) = ("fewer", found.interval) if found.mean >= 0 else ("more", found.interval[::-1])
+    than, ends = _fewer_or_more(found.mean, found.interval)
     said = f"`{ours}` makes {count(abs(found.mean))} errors {than} than `{other}`"
     if not all(map(isfinite, found.interval)):
         return f"{said} ({found.pairs} paired seeds: too few to say more)."
-    ends = (low, high) if found.mean >= 0 else (-low, -high)
     return (
         f"{said} ({bounds(ends)} {than}, {level_in_words(found.coverage)} interval over {found.pairs} paired seeds"
         f"{'' if found.side else '; not told apart'})."
     )
+
+
+def _fewer_or_more(mean: float, interval: tuple[float, float]) -> tuple[str, tuple[float, float]]:
+    """Say on which side of none a number of errors saved is, with its interval counted to that side."""
+    low, high = interval
+    return ("fewer", (low, high)) if mean >= 0 else ("more", (-high, -low))
 
 
 def _kept(table: Table) -> Iterator[str]:
@@ -197,8 +202,7 @@ def _kept_goal(found: KeptGain) -> str:
 
 
 def _share(found: KeptGain, alone: str) -> str:
-    low, high = found.gain_interval
-    than, ends = ("fewer", (low, high)) if found.gain >= 0 else ("more", (-high, -low))
+    than, ends = _fewer_or_more(found.gain, found.gain_interval)
     over = f"the ensemble makes {count(abs(found.gain))} errors {than} than `{alone}` ({bounds(ends)} {than})"
     if found.share is None:
         return f"none can be named: {over}."

@@ -287,12 +287,12 @@ def _higher(best: Mapping[str, Line], pairs: int) -> str:
 
 def _outermost(best: Mapping[str, Line], curves: Mapping[str, Sequence[Line]]) -> str:
     """Says so where a best rate is the highest or lowest that was tried, and a better one may lie beyond it."""
-    ends = {kind: (min(line.x for line in curves[kind]), max(line.x for line in curves[kind])) for kind in best}
-    told = [
-        f"for {KINDS[kind]} {line.x:g} is the {'highest' if line.x == ends[kind][1] else 'lowest'} that was tried"
-        for kind, line in best.items()
-        if line.x in ends[kind]
-    ]
+    told = []
+    for kind, line in best.items():
+        rates = [other.x for other in curves[kind]]
+        if line.x in (min(rates), max(rates)):
+            end = "highest" if line.x == max(rates) else "lowest"
+            told.append(f"for {KINDS[kind]} {line.x:g} is the {end} that was tried")
     return f" A better rate may lie beyond: {listed(told)}." if told else ""
 
 

@@ -229,7 +229,7 @@ class RandomApply:
         chosen = (_coarse_uniforms(keys_apart(keys, 0), 1)[:, 0] < self.probability).nonzero()[:, 0]
         if not len(chosen):
             return columns
-        lists = {name: column if isinstance(column, Tensor) else list(column) for name, column in columns.items()}
+        lists = {name: one if isinstance(one, Tensor | list) else list(one) for name, one in columns.items()}
         some = {name: take(column, chosen) for name, column in lists.items()}
         changed = self.part(some, keys_apart(keys[chosen.numpy()], 1))
         for name in {**lists, **changed}:
