@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from limbeck.data.kept import KeptViews
 from limbeck.data.order import epoch_order, private_generator, share
 from limbeck.data.views import view_of
 from limbeck.errors import ArgumentError, DataError, NotImportable
-from limbeck.types import Augment, Batch, Columns, ModelInput, Prepare, TransferSet
+from limbeck.types import Augment, Batch, Columns, ModelInput, Prepare, Rows, TransferSet
 
 
 @final
@@ -37,6 +38,7 @@ class Loader:
         augment: Augment | None = None,
         view_seed: int = 0,
         views: int | None = None,
+        keep: int = 0,
     ) -> None:
         """Check the arguments; nothing is read yet.
 
@@ -49,6 +51,7 @@ class Loader:
             view_seed: Of the views.
             views: How many an epoch may show, one after the other, the raw rows being the first; None for a new one
                 each epoch.
+            keep: Bytes of memory for views that come again (`KeptViews`), where this process reads.
 
         Raises:
             ArgumentError: A number is out of its range, `augment` cannot be called, or a `prepare` cannot be called or
@@ -59,6 +62,7 @@ class Loader:
         _check_whole("Loader", "view_seed", view_seed, 0)
         if views is not None:
             _check_whole("Loader", "views", views, 1)
+        _check_whole("Loader", "keep", keep, 0)
         if augment is not None and not callable(augment):
             raise ArgumentError(f"Loader: augment must be a function of columns and keys. Got {augment!r}.")
         self._rows = rows
@@ -68,6 +72,7 @@ class Loader:
         self._augment = augment
         self._view_seed = view_seed
         self._views = views
+        self._kept = KeptViews(len(rows), keep) if keep and views is not None and not workers else None
 
     @property
     def rows(self) -> TransferSet:
@@ -139,7 +144,7 @@ class Loader:
         return self._batches(parts, view)
 
     def _batches(self, parts: Iterator[Tensor], view: int) -> Iterator[Batch]:
-        reader = _Reader(self._rows, self._prepares, self._augment, self._view_seed, view)
+        reader = _Reader(self._rows, self._prepares, self._augment, self._view_seed, view, self._kept)
         if not self._workers:
             return map(reader.read, parts)
         return self._from_workers(reader, list(parts))
@@ -185,23 +190,38 @@ class _Reader(Dataset[Any]):
     """Positions -> what models read of a view; in this process or, as a map-style dataset of batches, in a worker."""
 
     def __init__(
-        self, rows: TransferSet, prepares: tuple[Prepare, ...], augment: Augment | None, seed: int, view: int
+        self,
+        rows: TransferSet,
+        prepares: tuple[Prepare, ...],
+        augment: Augment | None,
+        seed: int,
+        view: int,
+        kept: KeptViews | None,
     ) -> None:
         self._rows = rows
         self._prepares = prepares
         self._augment = augment
         self._seed = seed
         self.view = view
+        self._kept = kept
 
     def read(self, positions: Tensor) -> Batch:
         if not len(positions):
             return self._empty()
         rows = self._rows.rows(positions)
-        columns, ids = rows.columns, rows.ids
-        if self.view:
-            columns = view_of(rows, self.view, augment=self._augment, seed=self._seed)
+        columns, ids = self._seen(rows, positions), rows.ids
         inputs = {prepare: _prepared(prepare, columns, ids) for prepare in self._prepares}
         return Batch(inputs, rows.labels, ids, self.view)
+
+    def _seen(self, rows: Rows, positions: Tensor) -> Columns:
+        if not self.view:
+            return rows.columns
+        columns = None if self._kept is None else self._kept.columns(self.view, positions)
+        if columns is None:
+            columns = view_of(rows, self.view, augment=self._augment, seed=self._seed)
+            if self._kept is not None:
+                self._kept.add(self.view, positions, columns)
+        return columns
 
     def __getitem__(self, positions: Tensor) -> tuple[tuple[ModelInput, ...], Tensor | None, Tensor] | _Failure:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.data.kept import memory_for_views
 from limbeck.data.loader import Loader
 from limbeck.data.order import mixed_seed
 from limbeck.data.prepare import plain_features
@@ -317,7 +318,8 @@ def prepare_fit(
         return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers, **views)
 
     views = views_of(teacher, spec)
-    train = loader(materials.splits.train, augment=spec.augment, view_seed=spec.view_seed, views=views)
+    keep = memory_for_views() if views is not None and views < spec.epochs else 0
+    train = loader(materials.splits.train, augment=spec.augment, view_seed=spec.view_seed, views=views, keep=keep)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)
     hidden = {} if spec.max_norm is None else hidden_weights(materials.student, materials.logits)
