@@ -1,9 +1,8 @@
 """The parts of docs/mnist.md that are no families: the main table, what was learnt, omitted digits, costs, trials."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
-from typing import Any
 
 from mnist_record import (
     NOT_YET,
@@ -277,32 +276,3 @@ def _omitted_words(kind: str, table: Table) -> str:
         if (line := table[kind + ending]) is not None
     ]
     return f"The goal, at most {whole(first.goal)} errors{threes} in the mean, is {listed(told)}."
-
-
-# Softened digits ------------------------------------------------------------------------------------------------------
-
-
-def softened(table: Table) -> Iterator[str]:
-    """What the teacher says of a few digits at several temperatures."""
-    if not table.softened:
-        yield NOT_YET
-        return
-    told = [_softened_words(entry) for entry in table.softened]
-    yield from (f"![{' '.join(told)}](figures/mnist-softened.svg)", "", *(f"- {one}" for one in told))
-
-
-def _softened_words(entry: Mapping[str, Any]) -> str:
-    at = {float(key): values for key, values in entry["probabilities"].items()}
-    first = at[min(at)]
-    likely = sorted(range(len(first)), key=lambda index: -first[index])
-    second = next(index for index in likely if index != entry["label"])
-    values = listed([f"{_probability(at[key][second])} at T = {key:g}" for key in sorted(at)])
-    this, that = (f"{'an' if digit == 8 else 'a'} {digit}" for digit in (entry["label"], second))
-    return f"{this.capitalize()} (row {entry['id']}): it might also be {that}, with {values}."
-
-
-def _probability(value: float) -> str:
-    if value >= 0.001:
-        return f"{value:.3f}"
-    digits, _, power = f"{value:.0e}".partition("e")
-    return f"{digits} · 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -59,6 +59,7 @@ TITLES = {
     "fewer-rows": "Test errors against the share of the training rows",
     "rates": "Test errors against the learning rate",
     "softened": "Digits, and what their teacher says of them at several temperatures",
+    "sure": "Digits that their teacher is sure of, and the small probabilities that it gives to other classes",
 }
 
 
@@ -242,17 +243,49 @@ def _square(left: float, bottom: float) -> Path:
     return Path(np.add(unit.vertices, (left, bottom)), unit.codes)
 
 
-def _bars(axes: Axes, values: Sequence[float], label: int) -> None:
+def _bars(axes: Axes, values: Sequence[float], label: int, top: float = 1.0) -> None:
     colours = [BLUE if index == label else ORANGE for index in range(len(values))]
     axes.bar(range(len(values)), values, color=colours, width=0.72)
     for index, value in enumerate(values):
         told = f"{value:.2f}".removeprefix("0") if value >= 0.005 else ""
-        axes.text(index, value + 0.03, told, ha="center", fontsize=6.5, color=FAINT)
-    axes.set_ylim(0, 1.15)
-    axes.set_yticks([0, 0.5, 1], ["0", "", "1"])
+        axes.text(index, value + 0.03 * top, told, ha="center", fontsize=6.5, color=FAINT)
+    axes.set_ylim(0, 1.15 * top)
+    axes.set_yticks([0, top / 2, top], ["0", "", f"{top:g}"])
     axes.set_xticks(range(len(values)))
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
+
+
+def _sure(data: Series) -> Figure:
+    """A line a digit: the image, then the probabilities at T = 1 on a logarithmic axis, and at the highest T."""
+    figure = _figure(9, 0.5 + 1.75 * len(data))
+    grid = figure.subplots(len(data), 3, squeeze=False, width_ratios=[1, 2.8, 2.8])
+    for number, (line, (name, entry)) in enumerate(zip(grid, data.items(), strict=True)):
+        found = {float(key): values for key, values in entry["probabilities"].items()}
+        _image(line[0], entry["pixels"], name)
+        _powers(line[1], found[min(found)], entry["label"])
+        _bars(line[2], found[max(found)], entry["label"], top=0.5)
+        if not number:
+            line[1].set_title(f"T = {min(found):g}, in powers of ten")
+            line[2].set_title(f"T = {max(found):g}")
+    return figure
+
+
+def _powers(axes: Axes, values: Sequence[float], label: int) -> None:
+    """Bars of numbers between nearly nothing and one, on a logarithmic axis."""
+    colours = [BLUE if index == label else ORANGE for index in range(len(values))]
+    axes.bar(range(len(values)), [max(value, SMALLEST) for value in values], bottom=0, color=colours, width=0.72)
+    axes.set_yscale("log")
+    axes.set_ylim(SMALLEST, 10)
+    axes.yaxis.set_major_locator(LogLocator(1000, numticks=10))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(range(len(values)))
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+
+
+SMALLEST = 1e-13
+"""Probabilities below it are drawn as nothing."""
 
 
 DRAWN: Mapping[str, Callable[[Series], Figure]] = {
@@ -262,4 +295,5 @@ DRAWN: Mapping[str, Callable[[Series], Figure]] = {
     "fewer-rows": _fewer_rows,
     "rates": _rates,
     "softened": _softened,
+    "sure": _sure,
 }

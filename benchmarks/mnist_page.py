@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from mnist_blocks import MAIN, learnt, main_table, omitted, softened
+from mnist_blocks import MAIN, learnt, main_table, omitted
 from mnist_costs import costs, tried
+from mnist_digits import softened, sure
 from mnist_families import fewer_rows, objectives, rates, temperatures, transfer
 from mnist_record import Table, read_table
 from mnist_series import Series, series
@@ -22,6 +23,7 @@ FIGURES = ROOT / "docs" / "figures"
 BLOCKS: Mapping[str, Callable[[Table], Iterator[str]]] = {
     "table": main_table,
     "learnt": learnt,
+    "sure": sure,
     "softened": softened,
     "temperatures": temperatures,
     "objectives": objectives,

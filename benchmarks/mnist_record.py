@@ -80,6 +80,9 @@ class Table:
 
     lines: Mapping[str, Line]
     softened: Sequence[Mapping[str, Any]]
+    """Digits that the teacher is not sure of."""
+    sure: Mapping[str, Any] | None
+    """Those that it is sure of, counted, and two of them; None where they are not recorded."""
     tried: Mapping[str, Sequence[Mapping[str, Any]]]
     """What was scored on validation rows, by row."""
     looks: Mapping[str, int]
@@ -129,6 +132,7 @@ def read_table(results: Path) -> Table:
     return Table(
         lines={line.name: line for line in lines if line.errors},
         softened=record.get("softened") or [],
+        sure=record.get("sure"),
         tried=_tried(results / "mnist-validation.json"),
         looks=_looks(results / "mnist-test-ledger.jsonl"),
     )

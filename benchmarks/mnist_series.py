@@ -22,7 +22,8 @@ def series(table: Table, main: Sequence[str]) -> dict[str, Series]:
         "objectives": {objective_words(line.name): line.values for line in table.family("objective")},
         "fewer-rows": {told: _curve(table.curve("fewer-rows", kind)) for kind, told in WITH_VIEWS.items()},
         "rates": {KINDS[kind]: _curve(table.curve("rate", kind)) for kind in ("soft", "hard")},
-        "softened": {f"{entry['label']}, row {entry['id']}": entry for entry in table.softened},
+        "softened": _digits(table.softened),
+        "sure": _digits([] if table.sure is None else table.sure["digits"]),
     }
     return {name: kept for name, data in found.items() if (kept := {key: one for key, one in data.items() if one})}
 
@@ -33,6 +34,10 @@ def _rows(table: Table, main: Sequence[str]) -> Series:
         line.name: {"values": line.values, "paper": line.paper, "interval": table.stand(line).interval}
         for line in lines
     }
+
+
+def _digits(entries: Sequence[Mapping[str, Any]]) -> Series:
+    return {f"{entry['label']}, row {entry['id']}": entry for entry in entries}
 
 
 def _curve(lines: Sequence[Line]) -> list[dict[str, Any]]:

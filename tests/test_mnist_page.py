@@ -23,6 +23,7 @@ MODULES = (
     "mnist_page",
     "mnist_blocks",
     "mnist_costs",
+    "mnist_digits",
     "mnist_families",
     "mnist_record",
     "mnist_series",
@@ -268,6 +269,28 @@ def test_softened_digits_are_told_in_words(page, record):
     block = page.blocks(results)["softened"]
     assert "A 2 (row 7): it might also be a 3, with 4 · 10⁻⁵ at T = 1 and 0.200 at T = 20." in block
     assert "figures/mnist-softened.svg" in block
+
+
+def test_digits_that_the_teacher_is_sure_of_are_told_in_words(page, record):
+    three, seven = ([1e-9] * 10 for _ in range(2))
+    three[2], three[3], three[7] = 0.9999, 1e-6, 4e-9
+    seven[2], seven[3], seven[7] = 0.9999, 2e-9, 0.002
+    soft = [0.05] * 10
+    digits = [
+        {"id": place, "label": 2, "pixels": [[0] * 28] * 28, "probabilities": {"1": one, "20": soft}}
+        for place, one in ((11, three), (12, seven))
+    ]
+    likes = [[0] * 10 for _ in range(10)]
+    likes[2][3], likes[2][7], likes[2][8] = 6, 3, 1
+    told = {"least": 0.999, "rows": 1200, "most_like": likes, "median_of_most_like": 3e-6, "digits": digits}
+    block = page.blocks(record(sure=told))["sure"]
+    assert "Of 10 of the 1,200 training digits" in block and "3 · 10⁻⁶ in the median" in block
+    assert "| a 2 | 10 | a 3 (60.0 %) and a 7 (30.0 %) |" in block and "| a 3 |" not in block
+    assert (
+        "- A 2 (row 11), at T = 1 and T = 20: a 3 has 1 · 10⁻⁶ and 0.050; a 7 has 4 · 10⁻⁹ and 0.050.\n"
+        "- A 2 (row 12), at T = 1 and T = 20: a 3 has 2 · 10⁻⁹ and 0.050; a 7 has 0.002 and 0.050."
+    ) in block
+    assert "figures/mnist-sure.svg" in block
 
 
 def test_a_changed_number_changes_the_digest(page, record):

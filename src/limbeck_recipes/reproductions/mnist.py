@@ -18,6 +18,7 @@ from limbeck.specification import Distillation, EnsembleOf
 from limbeck_recipes.reproductions import mnist_derived as derived
 from limbeck_recipes.reproductions import mnist_rows as digits
 from limbeck_recipes.reproductions.mnist_settings import Settings
+from limbeck_recipes.reproductions.mnist_softened import softened
 from limbeck_recipes.reproductions.mnist_training import specification
 
 Scope: TypeAlias = Literal["final", "development"]
@@ -91,7 +92,7 @@ def plan(
     images = str(digits.unpack(data, folder / "digits.safetensors"))
     rows = list(_Section(images, scope, seeds, quick, dict(changes or {})).rows())
     if scope == "final":
-        shown = partial(derived.softened, ("teacher", 0), partial(digits.training_rows, images))
+        shown = partial(softened, ("teacher", 0), partial(digits.training_rows, images))
         return Plan(rows=rows, scored=partial(digits.test_rows, images), split="test", beside=shown)
     return Plan(rows=rows, scored=partial(digits.held_out_rows, images), split="validation")
 

@@ -11,7 +11,6 @@ from limbeck.data.tensors import TensorSet
 from limbeck.evidence.gradient_facts import gradient_variance
 from limbeck.functional.class_bias import bias_for_prior
 from limbeck.knowledge import Mean
-from limbeck.specification import Json
 from limbeck.training.evaluate import Predictions
 from limbeck_recipes.reproductions import mnist_rows as digits
 
@@ -84,34 +83,3 @@ def with_gradients(name: str, reader: Reader, seed: int) -> Found:
     measures = {f"variance_{key}": found[key] for key in ("soft", "hard") if key in found}
     measures |= {f"variance_end_{key}": value for key, value in found["end"].items()}
     return Found(predictions=reader.answers(name, seed), measures=measures)
-
-
-SHOWN = (2, 3, 4, 7, 8, 9)
-"""Classes of which one digit is shown, softened."""
-SOFTENED = (1.0, 4.0, 20.0)
-"""At these temperatures."""
-
-
-def softened(teacher: Named, source: Callable[[], TensorSet], reader: Reader) -> dict[str, Json]:
-    """Show training digits and what a teacher says of them: of some classes, the one that it is least sure of.
-
-    Only digits that it gets right are asked for. Nothing where the teacher has not been trained.
-    """
-    run = reader.run(*teacher)
-    answers = run.predictions("student", "train") if run.finished else None
-    if answers is None or answers.labels is None:
-        return {}
-    images, labels = source().columns["image"], answers.labels
-    sure = answers.logits.softmax(-1).gather(1, labels[:, None])[:, 0]
-    right = answers.logits.argmax(-1) == labels
-    shown: list[Json] = []
-    for one in SHOWN:
-        mine = (right & (labels == one)).nonzero()[:, 0]
-        if not len(mine):
-            continue
-        position = int(mine[sure[mine].argmin()])
-        logits = answers.logits[position].double()
-        probabilities: dict[str, Json] = {f"{t:g}": (logits / t).softmax(-1).tolist() for t in SOFTENED}
-        pixels = images[position].view(28, 28).tolist()
-        shown.append({"id": position, "label": one, "pixels": pixels, "probabilities": probabilities})
-    return {"softened": shown}
