@@ -65,6 +65,18 @@ def pixels(columns: Columns) -> Tensor:
     return images.flatten(1)
 
 
+MEAN, SPREAD = 0.1307, 0.3081
+"""Mean and standard deviation of the grey values of the 60,000 training images."""
+
+
+def standardised_pixels(columns: Columns) -> Tensor:
+    """Grey values less their mean, by their standard deviation: (B, 1, 28, 28) uint8 -> (B, 784) float32.
+
+    A first layer that need not make up for inputs that are all positive learns faster; networks can be the same.
+    """
+    return pixels(columns).sub(MEAN).div(SPREAD)
+
+
 def network(units: int, input_dropout: float = 0.0, dropout: float = 0.0) -> nn.Module:
     """784-units-units-10 with ReLU, and dropout of inputs and of hidden units where it is asked for."""
     return nn.Sequential(

@@ -28,6 +28,8 @@ class Settings:
     """Peak learning rate of AdamW, reached after a twentieth of the steps and lowered to zero in a cosine."""
     weight_decay: float = 0.0
     """Of AdamW."""
+    standardised: bool = False
+    """Inputs have the mean 0 and the standard deviation 1 over all pixels, instead of lying in [0, 1]."""
     input_dropout: float = 0.0
     """Probability of an input to be dropped."""
     dropout: float = 0.0

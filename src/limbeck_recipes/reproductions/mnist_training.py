@@ -19,7 +19,7 @@ from limbeck.objective import HardLabels, LogitMatching, Objective, SoftTargets,
 from limbeck.schedules import Cosine
 from limbeck.specification import Distillation, TeacherSource
 from limbeck.types import Augment, Dense, Knowledge, LogitKnowledge
-from limbeck_recipes.mnist import convolutional_network, network, pixels
+from limbeck_recipes.mnist import convolutional_network, network, pixels, standardised_pixels
 from limbeck_recipes.reproductions.mnist_settings import Settings
 
 WARM_UP = 1 / 20
@@ -40,7 +40,7 @@ def specification(
         teacher=teacher,
         optimizer=partial(torch.optim.AdamW, lr=settings.rate, weight_decay=settings.weight_decay, fused=True),
         schedule=rise_and_fall,
-        prepare=pixels,
+        prepare=standardised_pixels if settings.standardised else pixels,
         augment=augmentation(settings),
         views=settings.views,
         epochs=settings.epochs,
