@@ -100,10 +100,19 @@ def test_development_keeps_every_setting_that_was_tried(data, tmp_path, monkeypa
     monkeypatch.setattr(mnist, "CHOSEN", _brief())
     for rate in ("1e-3", "2e-3"):
         words = ["reproduce", "mnist", "--data", data, "--validate", "--seeds", "2", "--rows", "student-alone"]
-        words += ["--set", f"student-alone.rate={rate}", "--out", str(tmp_path / "runs"), "--parallel", "1"]
+        words += [
+            "--set",
+            f"student-alone.rate={rate}",
+            "student-alone.standardised=true",
+            "--out",
+            str(tmp_path / "runs"),
+            "--parallel",
+            "1",
+        ]
         assert main([*words, "--table", str(tmp_path / "tried.json")]) == 0
     tried = read_json(tmp_path / "tried.json")["rows"]
     assert [row["settings"]["rate"] for row in tried] == [1e-3, 2e-3]
+    assert [row["settings"]["standardised"] for row in tried] == [True, True]
     assert not list(tmp_path.rglob("*ledger*"))
 
 
