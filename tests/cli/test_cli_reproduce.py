@@ -99,16 +99,9 @@ def test_the_final_table_scores_the_test_rows_once_and_says_so(data, tmp_path, m
 def test_development_keeps_every_setting_that_was_tried(data, tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "CHOSEN", _brief())
     for rate in ("1e-3", "2e-3"):
+        changes = [f"student-alone.rate={rate}", "student-alone.standardised=true"]
         words = ["reproduce", "mnist", "--data", data, "--validate", "--seeds", "2", "--rows", "student-alone"]
-        words += [
-            "--set",
-            f"student-alone.rate={rate}",
-            "student-alone.standardised=true",
-            "--out",
-            str(tmp_path / "runs"),
-            "--parallel",
-            "1",
-        ]
+        words += ["--set", *changes, "--out", str(tmp_path / "runs"), "--parallel", "1"]
         assert main([*words, "--table", str(tmp_path / "tried.json")]) == 0
     tried = read_json(tmp_path / "tried.json")["rows"]
     assert [row["settings"]["rate"] for row in tried] == [1e-3, 2e-3]
