@@ -11,6 +11,7 @@ from limbeck.data.elastic import Elastic
 from limbeck.data.tensors import TensorSet
 from limbeck.errors import MismatchError
 from limbeck.files import read_tensors
+from limbeck.training import distill as distilling
 from limbeck.training.distill import distill
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
@@ -49,3 +50,25 @@ def test_a_student_learns_the_same_from_recorded_views_as_from_the_teacher_besid
         assert not torch.allclose(raw[name], live[name], rtol=1e-3)
     with pytest.raises(MismatchError, match=r"changed by Elastic\(pixels=0\.8, .*Elastic\(pixels=0\.9, "):
         distill(replace(from_store, augment=replace(BENT, pixels=0.9)), tmp_path / "refused", watcher=Silent())
+
+
+def test_views_that_are_kept_teach_as_those_that_are_made_again(tmp_path, monkeypatch):
+    made = []
+
+    def counted(columns, keys):
+        made.append(len(keys))
+        return BENT(columns, keys)
+
+    spec = tiny.specification(
+        data=pictures, student=student, teacher=teacher, augment=counted, views=2, epochs=6, validation=None
+    )
+    weights = {}
+    for name, memory in {"kept": distilling.memory_for_views(), "made again": 0}.items():
+        monkeypatch.setattr(distilling, "memory_for_views", lambda memory=memory: memory)
+        made.clear()
+        weights[name] = read_tensors(distill(spec, tmp_path / name, watcher=Silent()).weights)
+        weights[f"{name}: rows"] = sum(made)
+    for name, value in weights["kept"].items():
+        assert torch.equal(value, weights["made again"][name])
+    # View 1 is shown in three epochs of six; a few rows more are augmented to see that it can be done again.
+    assert weights["made again: rows"] - weights["kept: rows"] == 2 * tiny.ROWS
