@@ -73,6 +73,19 @@ def dropout_student():
     return nn.Sequential(nn.Linear(FEATURES, 11), nn.ReLU(), nn.Dropout(0.3), nn.Linear(11, CLASSES))
 
 
+def channels_last_student():
+    """A student with a weight whose order in memory is not that of its axes."""
+    layers = nn.Sequential(
+        nn.Linear(FEATURES, 36),
+        nn.Unflatten(1, (4, 3, 3)),
+        nn.Conv2d(4, 7, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(28, CLASSES),
+    )
+    return layers.to(memory_format=torch.channels_last)
+
+
 def teacher():
     torch.manual_seed(7)
     net = nn.Sequential(nn.Linear(FEATURES, 13), nn.Tanh(), nn.Linear(13, CLASSES))
@@ -85,6 +98,8 @@ def double_teacher():
     return teacher().double()
 
 
+FUSED = partial(torch.optim.AdamW, lr=0.01, fused=True)
+"""Its kernels walk through parameter, gradient and moments as they lie in memory."""
 ADAM = partial(torch.optim.Adam, lr=1e-2)
 MOMENTUM = partial(torch.optim.SGD, lr=5e-2, momentum=0.9)
 

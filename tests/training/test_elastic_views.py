@@ -63,8 +63,8 @@ def test_views_that_are_kept_teach_as_those_that_are_made_again(tmp_path, monkey
         data=pictures, student=student, teacher=teacher, augment=counted, views=2, epochs=6, validation=None
     )
     weights = {}
-    for name, memory in {"kept": distilling.memory_for_views(), "made again": 0}.items():
-        monkeypatch.setattr(distilling, "memory_for_views", lambda memory=memory: memory)
+    for name, memory in {"kept": distilling.memory_for_views(1), "made again": 0}.items():
+        monkeypatch.setattr(distilling, "memory_for_views", lambda runs, memory=memory: memory)
         made.clear()
         weights[name] = read_tensors(distill(spec, tmp_path / name, watcher=Silent()).weights)
         weights[f"{name}: rows"] = sum(made)

@@ -23,9 +23,11 @@ from limbeck.training.run import Run
 from processes import environment
 from tiny import (
     ADAM,
+    FUSED,
     MOMENTUM,
     alone,
     between_epochs,
+    channels_last_student,
     cosine,
     dropout_student,
     rows,
@@ -149,6 +151,17 @@ def test_a_stop_at_any_batch_resumes_to_the_same_records(tmp_path, batches):
     )
     BATCHES["left"] = batches
     with pytest.raises(Interrupted, match=r"^Stopped at step \d+, after the state was saved in "):
+        distill(spec, tmp_path / "stopped", watcher=Silent())
+    found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
+    assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))
+
+
+def test_moments_of_weights_with_channels_last_resume_to_the_same_weights(tmp_path):
+    spec = specification(
+        data=splits, student=channels_last_student, optimizer=FUSED, prepare=stopping, validation=0.1, epochs=3
+    )
+    BATCHES["left"] = 13
+    with pytest.raises(Interrupted):
         distill(spec, tmp_path / "stopped", watcher=Silent())
     found = distill(spec, tmp_path / "stopped", resume=True, watcher=Silent())
     assert_same_run(found, distill(spec, tmp_path / "whole", watcher=Silent()))

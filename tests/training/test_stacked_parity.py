@@ -17,7 +17,19 @@ from limbeck.training.forms import Form
 from limbeck.training.progress import Silent
 from limbeck.training.recording import record
 from limbeck.training.stacking.distill import distill_stacked
-from tiny import CLASSES, FEATURES, MOMENTUM, cosine, doubled, dropout_student, specification, splits, unlabelled_rows
+from tiny import (
+    CLASSES,
+    FEATURES,
+    FUSED,
+    MOMENTUM,
+    channels_last_student,
+    cosine,
+    doubled,
+    dropout_student,
+    specification,
+    splits,
+    unlabelled_rows,
+)
 
 EPOCHS = 8
 """Of seven steps each, the last on five rows: more than fifty steps."""
@@ -178,6 +190,11 @@ def test_tied_frozen_and_unused_weights(base, tmp_path):
     assert_same_runs(
         both_ways([replace(base, student=Tied, seed=seed, optimizer=decay) for seed in range(2)], tmp_path)
     )
+
+
+def test_weights_with_channels_last_under_a_fused_optimiser(base, tmp_path):
+    specs = [replace(base, student=channels_last_student, seed=seed, optimizer=FUSED) for seed in range(2)]
+    assert_same_runs(both_ways(specs, tmp_path))
 
 
 def test_replicas_may_stop_at_different_epochs(base, tmp_path):

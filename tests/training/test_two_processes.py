@@ -14,7 +14,18 @@ from limbeck.training.progress import Silent
 from limbeck.training.run import Run
 from plain import plain_training, soft_loss
 from processes import free_port, run_script
-from tiny import ADAM, MOMENTUM, cosine, double, double_student, double_teacher, rows, splits
+from tiny import (
+    ADAM,
+    MOMENTUM,
+    channels_last_student,
+    cosine,
+    double,
+    double_student,
+    double_teacher,
+    rows,
+    specification,
+    splits,
+)
 from tolerances import assert_close
 
 ROWS = 41
@@ -47,6 +58,7 @@ plain = tiny.double(data=data)
 train("plain", plain)
 train("parts", replace(plain, microbatches=3, clip_norm=0.05, optimizer=tiny.MOMENTUM, schedule=tiny.cosine))
 train("short", replace(plain, max_norm=0.6))
+train("channels-last", tiny.specification(data=data, student=tiny.channels_last_student, optimizer=tiny.MOMENTUM))
 train("splits", tiny.double(data=tiny.splits, validation=0.1, log_every=3))
 train("taught", replace(plain, teacher=tiny.double(data=data, teacher=None, objective=HardLabels())))
 
@@ -103,6 +115,13 @@ def assert_same_weights(found, expected):
 def test_two_processes_take_the_steps_of_one(trained, tmp_path, name):
     expected = distill(double(data=partial(rows, ROWS)), tmp_path / "one", watcher=Silent())
     assert_same_weights(weights(trained / name), weights(expected.path))
+
+
+def test_two_processes_train_weights_with_channels_last(trained, tmp_path):
+    spec = specification(data=partial(rows, ROWS), student=channels_last_student, optimizer=MOMENTUM)
+    expected = weights(distill(spec, tmp_path / "one", watcher=Silent()).path)
+    for name, tensor in weights(trained / "channels-last").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
 
 
 def test_two_processes_take_the_steps_of_plain_torch(trained):

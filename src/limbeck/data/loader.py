@@ -214,14 +214,12 @@ class _Reader(Dataset[Any]):
         return Batch(inputs, rows.labels, ids, self.view)
 
     def _seen(self, rows: Rows, positions: Tensor) -> Columns:
-        if not self.view:
-            return rows.columns
-        columns = None if self._kept is None else self._kept.columns(self.view, positions)
-        if columns is None:
-            columns = view_of(rows, self.view, augment=self._augment, seed=self._seed)
-            if self._kept is not None:
-                self._kept.add(self.view, positions, columns)
-        return columns
+        def made(some: Rows) -> Columns:
+            return view_of(some, self.view, augment=self._augment, seed=self._seed)
+
+        if self._kept is None or not self.view:
+            return made(rows)
+        return self._kept.seen(self.view, positions, rows, made)
 
     def __getitem__(self, positions: Tensor) -> tuple[tuple[ModelInput, ...], Tensor | None, Tensor] | _Failure:
         try:

@@ -39,7 +39,7 @@ from limbeck.training.recorded import by_split, is_recorded, views_of
 from limbeck.training.records import Records
 from limbeck.training.resolve import TeacherRoom, require_same_rows, resolve_data
 from limbeck.training.run import Run, claim
-from limbeck.training.runner import Backend
+from limbeck.training.runner import Backend, cores
 from limbeck.training.surroundings import surroundings
 from limbeck.training.tracking import require_trackers, tracker
 from limbeck.types import Batch, Knowledge, LogitKnowledge, Teacher, TransferSet
@@ -318,7 +318,7 @@ def prepare_fit(
         return Loader(rows, prepares, batch_size=spec.batch_size, workers=spec.workers, **views)
 
     views = views_of(teacher, spec)
-    keep = memory_for_views() if views is not None and views < spec.epochs else 0
+    keep = memory_for_views(cores()) if views is not None and views < spec.epochs else 0
     train = loader(materials.splits.train, augment=spec.augment, view_seed=spec.view_seed, views=views, keep=keep)
     validation = None if materials.splits.validation is None else loader(materials.splits.validation)
     wrapped = place.spread(materials.student)

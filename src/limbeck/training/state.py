@@ -35,6 +35,8 @@ def shard(student: nn.Module, device: torch.device, ranks: int) -> None:
     Reference: Zhao et al., PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel, VLDB 2023.
     """
     mesh = _mesh(device.type, ranks)
+    for parameter in student.parameters():  # FSDP takes no other order in memory, such as that of channels last
+        parameter.data = parameter.data.contiguous()
     for part in list(student.modules()):
         if isinstance(part, nn.ModuleList):
             for block in part:
@@ -95,5 +97,17 @@ def load_optimizer_state(
             set_optimizer_state_dict(student, optimizer, dict(state), options=_DEAL)
         else:
             optimizer.load_state_dict(dict(state))
+            _laid_out_as_parameters(optimizer)
     except (ValueError, KeyError) as error:
         raise ResumeError(f"The checkpoint's optimiser state does not fit this optimiser: {error}.") from error
+
+
+def _laid_out_as_parameters(optimizer: Optimizer) -> None:
+    """Give moments the order in memory of their parameters, where it differs: with channels last, for one.
+
+    Files hold all tensors in the order of their axes, and fused optimisers walk through parameter and moments alike.
+    """
+    for parameter, own in optimizer.state.items():
+        for name, value in own.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                own[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

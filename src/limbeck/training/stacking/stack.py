@@ -106,7 +106,8 @@ def load_replica(student: nn.Module, stacked: Mapping[str, Tensor], replica: int
 
 def _stacked(name: str, students: Sequence[nn.Module], kind: str) -> Tensor:
     parts = [student.get_parameter(name) if kind == "parameter" else student.get_buffer(name) for student in students]
-    return torch.stack([part.detach() for part in parts]).requires_grad_(parts[0].requires_grad)
+    # In the order of its axes, whatever that of the parts is: gradients are laid out so, for fused optimisers.
+    return torch.stack([part.detach() for part in parts]).contiguous().requires_grad_(parts[0].requires_grad)
 
 
 def _with_given_dropout(student: nn.Module, noise: list[Tensor]) -> nn.Module:
