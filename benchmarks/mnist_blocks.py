@@ -57,7 +57,7 @@ def main_table(table: Table) -> Iterator[str]:
         told = "; ".join(f"{line.name} {count(line.mean)}" for line in done if line.mean < 1000)
         yield f"![Test errors of the rows, a dot a seed, with the paper's figures: {told}.](figures/mnist-rows.svg)"
         yield ""
-    yield "| row | | paper | goal | ours: mean ± sd | 95 % of the mean | seeds | verdict | test set scored |"
+    yield "| row | | paper | goal | ours: mean ± sd | 95 % interval of the mean | seeds | verdict | test set scored |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for name, line in lines.items():
         yield f"| `{name}` | {MAIN[name]} | {_not_yet(name) if line is None else _cells(table, line)} |"

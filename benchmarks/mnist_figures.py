@@ -84,7 +84,7 @@ def _rows(data: Series) -> Figure:
             )
     _named(axes, list(data))
     axes.set_xlabel("errors of 10,000 test digits")
-    axes.plot([], [], marker="D", ms=5.5, mfc="white", mec=ORANGE, mew=1.6, ls="", label="the paper, one run")
+    axes.plot([], [], marker="D", ms=5.5, mfc="white", mec=ORANGE, mew=1.6, ls="", label="the paper")
     _key(axes)
     return figure
 

@@ -14,6 +14,7 @@ from mnist_digits import softened, sure
 from mnist_families import fewer_rows, objectives, rates, temperatures, transfer
 from mnist_record import Table, read_table
 from mnist_series import Series, series
+from mnist_trained import trained
 
 from limbeck.files import write_text
 
@@ -22,6 +23,7 @@ PAGE = ROOT / "docs" / "mnist.md"
 FIGURES = ROOT / "docs" / "figures"
 BLOCKS: Mapping[str, Callable[[Table], Iterator[str]]] = {
     "table": main_table,
+    "trained": trained,
     "learnt": learnt,
     "sure": sure,
     "softened": softened,

@@ -31,14 +31,16 @@ def softened(teacher: Named, source: Callable[[], TensorSet], reader: Reader) ->
     answers = run.predictions("student", "train") if run.finished else None
     if answers is None or answers.labels is None:
         return {}
-    logits, labels, images = answers.logits.double(), answers.labels, source().columns["image"]
+    logits, labels, rows = answers.logits.double(), answers.labels, source()
     own = logits.softmax(-1).gather(1, labels[:, None])[:, 0]
     right = logits.argmax(-1) == labels
 
     def shown(position: int) -> dict[str, Json]:
         at: dict[str, Json] = {f"{t:g}": (logits[position] / t).softmax(-1).tolist() for t in TEMPERATURES}
-        pixels = images[position].view(28, 28).tolist()
-        return {"id": position, "label": int(labels[position]), "pixels": pixels, "probabilities": at}
+        number = int(answers.ids[position])
+        image = rows.columns["image"][int((rows.ids == number).nonzero()[0, 0])]
+        pixels = image.view(28, 28).tolist()
+        return {"id": number, "label": int(labels[position]), "pixels": pixels, "probabilities": at}
 
     unsure: list[Json] = []
     for one in SHOWN:
