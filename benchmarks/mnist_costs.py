@@ -86,9 +86,9 @@ def tried(table: Table) -> Iterator[str]:
         "training rows ([record](../results/mnist-validation.json)). Those of the published table are marked ●. Before "
         "them settings were looked for with a plain loop on the same held-out rows, and what they said stands in "
         "the [log](../LOG.md). What was chosen for `distilled-member`, the students of ensembles have too. Two "
-        "networks that differ in their seed alone are some five errors apart: the first of a list is often not told apart from "
-        "the next, and not always the one that was chosen. Tries are in the order of their errors at the seeds that "
-        "all of them have."
+        "networks that differ in their seed alone are some five errors apart: the first of a list is often not told "
+        "apart from the next, and not always the one that was chosen. Tries are in the order of their errors at the "
+        "seeds that all of them have."
     )
     for row, entries in table.tried.items():
         yield from ("", *_trials(table[row], row, entries))
