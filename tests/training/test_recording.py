@@ -418,3 +418,26 @@ def test_a_run_says_which_targets_it_learnt_from(tmp_path):
     run = distill(tiny.specification(targets=tmp_path / "store"), tmp_path / "run", watcher=Silent())
     assert run.summary["teacher"]["fingerprint"] == RecordedTeacher(targets).fingerprint
     assert read_json(run.path / "spec.json")["teacher"]["fingerprint"] == RecordedTeacher(targets).fingerprint
+
+
+NETWORK = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+"""
+
+
+@pytest.mark.filterwarnings("ignore::limbeck.training.rebuild.SourceChanged")
+@pytest.mark.parametrize("several", [False, True])
+def test_a_run_whose_network_is_built_otherwise_now_is_not_recorded(tmp_path, several):
+    file = tmp_path / "network.py"
+    file.write_text(NETWORK)
+    run = distill(tiny.alone(student=load(f"{file}:net"), epochs=1), tmp_path / "run", watcher=Silent())
+    teacher = str(run.path)
+    spec = tiny.specification(teacher=EnsembleOf(members=[teacher, tiny.teacher]) if several else teacher)
+    recorded(spec, tmp_path / "store")
+    file.write_text(NETWORK.replace("ReLU", "Tanh"))
+    with pytest.raises(MismatchError, match=r"^The network of the run .*run is built otherwise now than when it was"):
+        recorded(spec, tmp_path / "again")
+    assert not (tmp_path / "again").exists()

@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.data.content import row_fingerprints
 from limbeck.data.splits import Splits
 from limbeck.errors import MismatchError
-from limbeck.specification import Distillation, EnsembleOf, Json, identity, to_json
+from limbeck.specification import Distillation, EnsembleOf, Json, TeacherSource, identity, to_json
 from limbeck.targets.imports.packed import IMPORTED
 from limbeck.targets.imports.suspicions import agreement, warn_if_memorised, warn_if_misaligned
 from limbeck.targets.manifest import ALTERED, Manifest
@@ -117,7 +117,7 @@ def _called(targets: Targets, spec: Distillation) -> str:
 
 def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
     """Compare weights where the teacher is a finished run, wherever it lies; else what the teacher is called."""
-    said, weights = targets.manifest.teacher, _weights_of(spec)
+    said, weights = targets.manifest.teacher, weights_of(spec.teacher)
     if weights is not None and said.get("fingerprint") is not None:
         recorded, asked = said["fingerprint"], weights
     else:
@@ -129,11 +129,11 @@ def _require_same_teacher(targets: Targets, spec: Distillation) -> None:
         )
 
 
-def _weights_of(spec: Distillation) -> str | None:
+def weights_of(source: "TeacherSource | None") -> str | None:
     """SHA-256 of the network that a finished run left behind; None where no such run is named."""
-    if not isinstance(spec.teacher, str | Path) or not Run(Path(spec.teacher)).finished:
+    if not isinstance(source, str | Path) or not Run(Path(source)).finished:
         return None
-    return str(Run(Path(spec.teacher)).summary["student"]["fingerprint"])
+    return str(Run(Path(source)).summary["student"]["fingerprint"])
 
 
 def _require_same_views(targets: Targets, spec: Distillation) -> None:

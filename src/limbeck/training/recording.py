@@ -15,10 +15,10 @@ from limbeck.data.loader import Loader
 from limbeck.data.order import private_generator
 from limbeck.data.splits import Splits
 from limbeck.data.views import require_deterministic
-from limbeck.errors import ArgumentError, Interrupted, SpecificationError
+from limbeck.errors import ArgumentError, Interrupted, MismatchError, SpecificationError
 from limbeck.keyed import row_keys
 from limbeck.knowledge import shown_logits, width_of
-from limbeck.specification import Distillation, Json
+from limbeck.specification import Distillation, EnsembleOf, Json, TeacherSource
 from limbeck.targets.store import Targets
 from limbeck.targets.writer import PartPlan, Plan, Recording, Shard, default_shard_rows, refuse_occupied
 from limbeck.teachers.ensemble import Ensemble
@@ -32,7 +32,7 @@ from limbeck.training.place import Place, find_place
 from limbeck.training.progress import Silent, Watcher
 from limbeck.training.progress import watcher as default_watcher
 from limbeck.training.randomness import seeded
-from limbeck.training.recorded import is_recorded, teacher_identity, trained_on, transform_of
+from limbeck.training.recorded import is_recorded, teacher_identity, trained_on, transform_of, weights_of
 from limbeck.training.resolve import TeacherRoom, load_splits
 from limbeck.training.runner import Backend
 from limbeck.types import Batch, Knowledge, Teacher, TransferSet
@@ -111,6 +111,7 @@ def _teacher(spec: Distillation, splits: Splits, room: TeacherRoom, features: tu
     teacher = room.resolve(spec.teacher, spec, splits)
     if is_recorded(teacher):
         raise SpecificationError("The teacher is a recorded one already; there is nothing to record.")
+    _require_as_trained(spec.teacher, teacher)
     if features:
         if not isinstance(teacher, FrozenTeacher):
             raise SpecificationError(
@@ -119,6 +120,20 @@ def _teacher(spec: Distillation, splits: Splits, room: TeacherRoom, features: tu
             )
         teacher = teacher.with_features(features)
     return teacher.to(room.place.device)
+
+
+def _require_as_trained(source: "TeacherSource", teacher: Teacher) -> None:
+    """Refuse a run's network that is built otherwise now: what it answers would be the targets of no run."""
+    if isinstance(source, EnsembleOf) and isinstance(teacher, Ensemble):
+        for own, member in zip(source.members, teacher.members, strict=True):
+            _require_as_trained(own, member)
+        return
+    trained = weights_of(source)
+    if trained is not None and trained != teacher.fingerprint:
+        raise MismatchError(
+            f"The network of the run {source} is built otherwise now than when it was trained: its weights fit, its "
+            "layers or their settings are others; put the source back, or train it again."
+        )
 
 
 @final
