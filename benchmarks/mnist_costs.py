@@ -56,10 +56,10 @@ def _trio(table: Table) -> str:
     usual = len(seeds) * sum(median(line.seconds) for line in lines) / 60
     return (
         f"Teacher, student alone and distilled student at {len(seeds)} seeds: {total:,.1f} minutes of runs, "
-        f"{total / 2:,.1f} two side by side on two cores. Some shared the machine with other work: as many runs of each "
-        f"row's median length are {usual / 2:,.1f} minutes two side by side, where {AT_MOST} at most was the goal. A "
-        "run's seconds are from its specification to its summary, with whatever else the machine did beside it; derived "
-        "rows and recorded targets are not in the table."
+        f"{total / 2:,.1f} two side by side on two cores. Some shared the machine with other work: as many runs of "
+        f"each row's median length are {usual / 2:,.1f} minutes two side by side, where {AT_MOST} at most was the "
+        "goal. A run's seconds are from its specification to its summary, with whatever else the machine did beside "
+        "it; derived rows and recorded targets are not in the table."
     )
 
 
