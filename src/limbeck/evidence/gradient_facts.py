@@ -60,7 +60,7 @@ def gradient_facts(arms: Mapping[str, Mapping[int, Run]], targets: Targets | Non
         "epoch": epochs,
         "norms": norms,
         "cosines": cosines,
-        "variance": gradient_variance(runs[0], targets),
+        "variance": variance_of_run(runs[0], targets),
         "balance": _balance(runs[0], norms),
     }
 
@@ -104,7 +104,7 @@ def _objective(run: Run) -> Objective:
     return Objective(found.as_parts())
 
 
-def gradient_variance(run: Run, targets: Targets | None = None) -> dict[str, Any] | None:
+def variance_of_run(run: Run, targets: Targets | None = None) -> dict[str, Any] | None:
     """Measure how much the gradients of training rows differ, for soft targets and for labels, at a run's student.
 
     With g_i the gradient of one row's loss in all parameters, and ḡ their mean over N rows, the measure is

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limbeck.campaigns.reproduction import Found, Named, Reader, answers_of
 from limbeck.data.tensors import TensorSet
-from limbeck.evidence.gradient_facts import gradient_variance
+from limbeck.evidence.gradient_facts import variance_of_run
 from limbeck.functional.class_bias import bias_for_prior
 from limbeck.knowledge import Mean
 from limbeck.training.evaluate import Predictions
@@ -79,7 +79,7 @@ def repaired(name: str, source: Callable[[], TensorSet], reader: Reader, seed: i
 
 def with_gradients(name: str, reader: Reader, seed: int) -> Found:
     """Measure how much the gradients of single training rows differ, at the start and at the end."""
-    found = gradient_variance(reader.run(name, seed)) or {"end": {}}
+    found = variance_of_run(reader.run(name, seed)) or {"end": {}}
     measures = {f"variance_{key}": found[key] for key in ("soft", "hard") if key in found}
     measures |= {f"variance_end_{key}": value for key, value in found["end"].items()}
     return Found(predictions=reader.answers(name, seed), measures=measures)
