@@ -10,7 +10,7 @@ from torch import nn
 
 import tiny
 from limbeck.data.tensors import TensorSet
-from limbeck.evidence.gradient_facts import balanced, gradient_facts, gradient_variance
+from limbeck.evidence.gradient_facts import balanced, gradient_facts, variance_of_run
 from limbeck.functional import cross_entropy, forward_kl
 from limbeck.objective import HardLabels, SoftTargets
 from limbeck.schedules import Linear
@@ -102,7 +102,7 @@ def test_runs_that_were_not_probed_say_nothing(tmp_path):
 
 def test_the_variance_is_that_of_one_backward_pass_a_row(tmp_path):
     run = trained(probed(), tmp_path / "run")
-    found = gradient_variance(run)
+    found = variance_of_run(run)
     torch.manual_seed(0)  # the run's seed: the student as it began
     begun, done = tiny.double_student(), load_student(run)
     for told, student in ((found, begun), (found["end"], done)):
@@ -116,7 +116,7 @@ def test_weights_and_scales_do_not_matter(tmp_path):
     """T² and the weights multiply all rows alike."""
     one = trained(probed(epochs=1), tmp_path / "one")
     other = trained(probed(epochs=1, objective=5.0 * SoftTargets(temperature=4.0)), tmp_path / "other")
-    assert gradient_variance(other)["soft"] == pytest.approx(gradient_variance(one)["soft"])
+    assert variance_of_run(other)["soft"] == pytest.approx(variance_of_run(one)["soft"])
 
 
 def same_rows():
@@ -125,14 +125,14 @@ def same_rows():
 
 
 def test_equal_rows_have_no_variance_between_them(tmp_path):
-    found = gradient_variance(trained(probed(data=same_rows, epochs=1), tmp_path / "run"))
+    found = variance_of_run(trained(probed(data=same_rows, epochs=1), tmp_path / "run"))
     assert found["soft"] == pytest.approx(0.0, abs=1e-9)
     assert found["hard"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_independent_labels_are_measured_too(tmp_path):
     spec = tiny.specification(data=tiny.multilabel_rows, epochs=1)
-    found = gradient_variance(trained(spec, tmp_path / "run"))
+    found = variance_of_run(trained(spec, tmp_path / "run"))
     assert found["soft"] > 0
     assert found["hard"] > 0
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_measured_is_left_out_without_a_crash(tmp_path):
 def test_the_callers_generators_stay_where_they_are(tmp_path):
     run = trained(probed(epochs=1), tmp_path / "run")
     before = torch.get_rng_state()
-    gradient_variance(run)
+    variance_of_run(run)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -181,13 +181,13 @@ def in_halves(columns):
 
 
 def test_students_of_several_inputs_are_measured_too(tmp_path):
-    found = gradient_variance(trained(tiny.specification(student=Twice, prepare=in_halves), tmp_path / "run"))
+    found = variance_of_run(trained(tiny.specification(student=Twice, prepare=in_halves), tmp_path / "run"))
     assert found["soft"] > 0
 
 
 def test_rows_taken_in_parts_give_the_same(tmp_path, monkeypatch):
     run = trained(probed(epochs=1), tmp_path / "run")
-    whole = gradient_variance(run)
+    whole = variance_of_run(run)
     monkeypatch.setattr("limbeck.evidence.gradient_variance._AT_ONCE", 500)
-    parts = gradient_variance(run)
+    parts = variance_of_run(run)
     assert (parts["soft"], parts["hard"]) == pytest.approx((whole["soft"], whole["hard"]))
