@@ -152,11 +152,22 @@ def learnt(table: Table) -> Iterator[str]:
         ("Ten teachers against one, on the same images", "distilled-member", "distilled-arithmetic"),
         ("Jittered images and twice the epochs, one teacher", "distilled-T20", "distilled-member"),
         ("The best recipe against the same views on labels alone", "best-recipe-alone", "best-recipe"),
+        ("The best recipe against the student alone as it was tuned above", "student-alone-tuned", "best-recipe"),
         ("Arithmetic against geometric mean, of students", "distilled-geometric", "distilled-arithmetic"),
     )
     for what, other, ours in asked:
         yield f"- **{what}**: {_contrast(table, other, ours)}"
+    yield f"- **The best recipe against its own teachers**: {_own_teachers(table)}"
     yield from _kept(table)
+
+
+def _own_teachers(table: Table) -> str:
+    """Errors side by side: all students share the teachers, so that there are no pairs."""
+    teachers, taught = table["best-teacher"], table["best-recipe"]
+    if teachers is None or taught is None:
+        return f"{NOT_YET}."
+    alone = listed([whole(value) for value in teachers.values])
+    return f"each of them alone makes {alone} errors, their students {count(taught.mean)} in the mean."
 
 
 def _contrast(table: Table, other: str, ours: str) -> str:

@@ -261,6 +261,13 @@ def test_tries_of_what_is_derived_are_told_apart_by_what_they_rest_on(page, reco
     assert "| ● | omit-3.rate 0.004 |" in block and "|  | omit-3.rate 0.001 |" in block
 
 
+def test_the_best_recipe_stands_beside_its_teachers(page, record):
+    block = page.blocks(record(row("best-teacher", [49, 35, 38]), row("best-recipe", [39, 41, 40, 42, 38, 40])))[
+        "learnt"
+    ]
+    assert "each of them alone makes 49, 35 and 38 errors, their students 40.0 in the mean." in block
+
+
 def test_softened_digits_are_told_in_words(page, record):
     entry = {"id": 7, "label": 2, "pixels": [[0] * 28] * 28}
     sure, soft = [0.0] * 10, [0.05] * 10
