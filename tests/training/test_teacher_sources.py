@@ -1,6 +1,5 @@
 """Whatever a specification may call its teacher, resolved, trained once and used again."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -173,7 +172,7 @@ class StopsTheTeacher:
     def end(self): ...
 
     def advance(self, done, note):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_half_trained_teacher_is_gone_on_with(tmp_path):

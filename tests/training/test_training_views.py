@@ -1,6 +1,5 @@
 """Augmented training: what the student and its teacher see, against plain torch, resumes, workers and two processes."""
 
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -138,7 +137,7 @@ def stopping(columns):
     """A `prepare` that presses Ctrl-C when so many batches have been read."""
     BATCHES["left"] -= 1
     if BATCHES["left"] == 0:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     return columns["features"]
 
 

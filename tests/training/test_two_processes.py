@@ -72,7 +72,7 @@ calls = []
 def stopping(columns):
     calls.append(columns)
     if os.environ["RANK"] == "1" and len(calls) == 4:  # in the midst of the first epoch, and in one process alone
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
     return columns["features"].double()
 
 
