@@ -208,20 +208,26 @@ def _share(share: float) -> str:
 
 
 def _saved(curves: Mapping[str, Sequence[Line]]) -> str:
-    """The smallest share with soft targets that does as well as labels on everything."""
-    whole = next((line for line in curves["hard"] if line.x == 1), None)
-    enough = [line for line in curves["soft"] if whole is not None and line.mean <= whole.mean]
-    if whole is None or not curves["soft"]:
-        return f"How many rows soft targets save: {NOT_YET}."
+    """The smallest share with soft targets that does as well as labels on everything, on plain rows and on views."""
+    told = [_saved_by(curves[f"soft{views}"], curves[f"hard{views}"], bool(views)) for views in ("", "-views")]
+    return " ".join(one for one in told if one) or f"How many rows soft targets save: {NOT_YET}."
+
+
+def _saved_by(soft: Sequence[Line], hard: Sequence[Line], views: bool) -> str:
+    whole = next((line for line in hard if line.x == 1), None)
+    if whole is None or not soft:
+        return ""
+    enough = [line for line in soft if line.mean <= whole.mean]
+    with_views = ", both with views" if views else ""
     if not enough:
         return (
-            f"Labels alone on all rows come to {count(whole.mean)} errors in the mean; soft targets on none of these "
-            "shares come down to that."
+            f"Labels alone on all rows come to {count(whole.mean)} errors in the mean{with_views}; soft targets on "
+            "none of these shares come down to that."
         )
     least = enough[0]
     return (
         f"Soft targets on {_share(least.x)} of the rows make {count(least.mean)} errors in the mean, no more than "
-        f"labels alone on all of them ({count(whole.mean)}); of no smaller share that was run is this so."
+        f"labels alone on all of them ({count(whole.mean)}){with_views}; of no smaller share that was run is this so."
     )
 
 
