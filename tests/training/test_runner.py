@@ -68,6 +68,15 @@ def test_a_process_that_dies_is_told_in_one_sentence():
     assert len(run_all(fails, tasks(2), watcher=Silent(), what="counting", parallel=2)) == 2
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also where the tests were started in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_says_how_much_was_done():
     with pytest.raises(Interrupted, match=r"^Stopped counting with 3 of 5 done\.$"):
         run_all(is_interrupted, tasks(5), watcher=Silent(), what="counting", parallel=1)
