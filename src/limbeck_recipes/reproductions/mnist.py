@@ -63,6 +63,8 @@ QUICK_ROWS = 8000
 """Training rows of a quick table."""
 QUICK_EPOCHS = 3
 """A quick table divides the epochs by this."""
+QUICK_MOST = 15
+"""Epochs of a quick table, at most."""
 BEST_TEACHERS = 3
 """Members of the ensemble that teaches the best recipe."""
 
@@ -136,7 +138,7 @@ class _Section:
         found = CHOSEN[name].changed(others).changed(changes)
         if not self.quick:
             return found
-        epochs = max(1, round(found.epochs / QUICK_EPOCHS))
+        epochs = min(QUICK_MOST, max(1, round(found.epochs / QUICK_EPOCHS)))
         return replace(found, epochs=epochs, views=found.views and min(found.views, epochs))
 
     def some(self, values: Sequence[float]) -> Sequence[float]:
